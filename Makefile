@@ -1,0 +1,109 @@
+# One word for each thing one does here. `make` alone lists them.
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+# Seconds that each open-ended test (soak, chaos, fuzz) may take.
+SHORT ?= 10
+LONG ?= 600
+PYTEST := $(PY) -m pytest
+PYTHONS ?= 3.11 3.12 3.13
+
+# pytest ends with 5 when there was nothing to run: no fault for a suite that
+# is still to be written.
+MAYBE_NONE = || [ $$? -eq 5 ]
+
+.PHONY: help
+help: ## list these words
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+# ── making ───────────────────────────────────────────────────────────────────
+
+.PHONY: setup
+setup: ## .venv with everything locked, and geartrain installed compiled
+	@tools/setup.sh $(VENV)
+
+.PHONY: wheel
+wheel: setup ## wheel and sdist in dist/ (GEARTRAIN_PURE=1 for the pure wheel)
+	$(PY) -m build --no-isolation --outdir dist
+
+.PHONY: lock
+lock: setup ## requirements-dev.lock anew, with today's versions
+	$(PY) tools/lock.py
+
+.PHONY: clean
+clean: ## remove all that was made
+	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ── checking ─────────────────────────────────────────────────────────────────
+
+.PHONY: check
+check: setup ## style, types, import contracts
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy src tests setup.py tools
+	$(PY) tools/contracts.py
+
+.PHONY: fix
+fix: setup ## let ruff mend and format what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+# ── testing ──────────────────────────────────────────────────────────────────
+
+HOT_TESTS := $(wildcard tests/protocol tests/broker tests/frontends tests/server)
+
+.PHONY: test
+test: ci-deps setup check test-short test-pure test-compiled ## all of it, in short form where it is long
+
+.PHONY: test-compiled
+test-compiled: setup ## the suite against the compiled install
+	GEARTRAIN_SECONDS=$(SHORT) $(PYTEST) -m "not soak and not chaos and not fuzz and not bench"
+
+.PHONY: test-pure
+test-pure: setup ## the hot path's tests against the plain files in src/
+	PYTHONPATH=src GEARTRAIN_SECONDS=$(SHORT) $(PYTEST) $(HOT_TESTS) tests/ground $(MAYBE_NONE)
+
+.PHONY: test-short
+test-short: setup ## soak, chaos and fuzz, a few seconds each
+	GEARTRAIN_SECONDS=$(SHORT) $(PYTEST) -m "soak or chaos or fuzz" $(MAYBE_NONE)
+	@if [ -d fuzz ]; then $(PY) -m fuzz --seconds $(SHORT); fi
+
+.PHONY: test-versions
+test-versions: ## the suite under each of PYTHONS that is on this machine
+	@PYTHONS="$(PYTHONS)" tools/versions.sh
+
+.PHONY: interop
+interop: ci-deps setup ## against other people's servers, clients and workers
+	$(PYTEST) -m "interop" tests/interop
+
+.PHONY: soak
+soak: setup ## the long runs (LONG=600 seconds each)
+	GEARTRAIN_SECONDS=$(LONG) $(PYTEST) -m soak $(MAYBE_NONE)
+
+.PHONY: chaos
+chaos: setup ## break things on purpose (LONG=600 seconds each)
+	GEARTRAIN_SECONDS=$(LONG) $(PYTEST) -m chaos $(MAYBE_NONE)
+
+.PHONY: fuzz
+fuzz: setup ## noise into every reader (LONG=600 seconds)
+	$(PY) -m fuzz --seconds $(LONG)
+
+.PHONY: ci-deps
+ci-deps:
+	@if [ "$$CI" = true ]; then tools/ci-deps.sh; fi
+
+# ── showing ──────────────────────────────────────────────────────────────────
+
+.PHONY: bench
+bench: setup ## the benchmarks
+	$(PY) -m benchmarks
+
+.PHONY: demo
+demo: setup ## see it work
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) examples/demo.py
+
+.PHONY: docs
+docs: setup ## are all links in the documents alive?
+	$(PY) tools/links.py
