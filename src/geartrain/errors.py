@@ -1,0 +1,234 @@
+"""Every error geartrain raises on purpose, in one tree.
+
+::
+
+    GearmanError
+    ├── ConfigurationError           a setting is wrong: fix it and start again          (ValueError)
+    ├── ProtocolError                the other side broke the protocol: close
+    │   ├── BadMagic                 neither side's magic: the stream is lost
+    │   ├── PacketTooLarge           a header announces more than this side accepts
+    │   └── LineTooLong              a text line that does not end
+    ├── ServerUnavailable            nobody took the job: safe to send again             (ConnectionError)
+    │   └── OutcomeUnknown           sent, never answered: the server may have the job
+    ├── ServerError                  the server said no, and its code says why
+    │   ├── QueueFull                ... but later is fine
+    │   ├── JobNotFound
+    │   └── UnknownOption
+    ├── NoWorkers                    nobody can do this function now
+    ├── GearmanTimeout               we stopped waiting; the job may go on               (TimeoutError)
+    │   ├── ConnectTimeout
+    │   ├── SubmitTimeout            no JOB_CREATED in time: the server may have the job
+    │   └── ResultTimeout
+    ├── CodecError                                                                       (ValueError)
+    │   ├── EncodeError
+    │   └── DecodeError
+    └── JobFailed                    the worker said so
+        ├── JobException             ... and why
+        └── JobLost                  accepted, then the connection went: it may have run
+
+Errors hold plain values, and their text is made from the fields: what happened,
+with the numbers, and the way out.
+"""
+
+from __future__ import annotations
+
+
+class GearmanError(Exception):
+    """The root of everything geartrain raises on purpose."""
+
+
+class ConfigurationError(GearmanError, ValueError):
+    """A setting is wrong; the text names the setting, the value and what is allowed."""
+
+
+class ProtocolError(GearmanError):
+    """The other side broke the protocol; close the connection."""
+
+    #: The word that goes into an ERROR packet when there is still somebody to tell.
+    code = "INVALID_PACKET"
+
+
+class BadMagic(ProtocolError):
+    """A packet that begins with neither magic: where the next one begins is unknown."""
+
+    code = "INVALID_MAGIC"
+
+    def __init__(self, found: bytes) -> None:
+        self.found = found
+        super().__init__(
+            f"expected a packet that begins with \\0REQ or \\0RES, found {found!r}; "
+            f"is the peer speaking Gearman, and without TLS?"
+        )
+
+
+class PacketTooLarge(ProtocolError):
+    """A header announces more bytes than this side accepts."""
+
+    code = "ARGUMENT_TOO_LARGE"
+
+    def __init__(self, number: int, size: int, limit: int) -> None:
+        self.number = number
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"packet of type {number} announces {size} bytes, the limit is {limit}; "
+            f"raise max-packet-bytes on the server, or send the workload by reference"
+        )
+
+
+class LineTooLong(ProtocolError):
+    """A text line has reached the limit without a newline."""
+
+    code = "ARGUMENT_TOO_LARGE"
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"a text line is longer than {limit} bytes; end commands with a newline")
+
+
+class ServerUnavailable(GearmanError, ConnectionError):
+    """No server took the request; nothing was submitted, so sending it again is safe.
+
+    Attributes:
+        causes: for each server tried, by its address, what went wrong there.
+    """
+
+    def __init__(self, message: str, causes: dict[str, str] | None = None) -> None:
+        self.causes = dict(causes or {})
+        detail = "; ".join(f"{server}: {cause}" for server, cause in self.causes.items())
+        super().__init__(f"{message} ({detail})" if detail else message)
+
+
+class OutcomeUnknown(ServerUnavailable):
+    """A submission was sent and the connection went before its answer came.
+
+    The server may or may not have the job. Sending it again is safe only with
+    a unique key, or where running the job twice does no harm.
+    """
+
+
+class ServerError(GearmanError):
+    """The server answered with an ERROR packet (or an ``ERR`` line).
+
+    Attributes:
+        code: the server's word for what is wrong, such as ``QUEUE_ERROR``.
+        text: the server's sentence.
+    """
+
+    def __init__(self, code: str, text: str = "") -> None:
+        self.code = code
+        self.text = text
+        super().__init__(f"{code}: {text}" if text else code)
+
+
+class QueueFull(ServerError):
+    """The function's queue has reached its limit; later is fine."""
+
+
+class JobNotFound(ServerError):
+    """The server knows no such job (any more)."""
+
+
+class UnknownOption(ServerError):
+    """The server does not know an option that was asked for."""
+
+
+class NoWorkers(GearmanError):
+    """No worker is registered for the function."""
+
+    def __init__(self, function: str) -> None:
+        self.function = function
+        super().__init__(
+            f"no worker can do {function!r} now; start one, or leave require_worker off to wait"
+        )
+
+
+class GearmanTimeout(GearmanError, TimeoutError):
+    """We stopped waiting; what was asked for may still happen."""
+
+
+class ConnectTimeout(GearmanTimeout):
+    """A server did not accept the connection in time."""
+
+
+class SubmitTimeout(GearmanTimeout):
+    """No answer to a submission in time: the server may or may not have the job."""
+
+
+class ResultTimeout(GearmanTimeout):
+    """The job did not end in time; it goes on, and its status can be asked by handle."""
+
+
+class CodecError(GearmanError, ValueError):
+    """A value could not be turned into a workload, or back."""
+
+
+class EncodeError(CodecError):
+    """A value cannot be sent with this codec."""
+
+
+class DecodeError(CodecError):
+    """A workload is not what this codec expects."""
+
+
+class JobFailed(GearmanError):
+    """The worker reported WORK_FAIL.
+
+    Attributes:
+        function: name of the function.
+        handle: the job's handle, or an empty string when it was never created.
+        unique: the job's unique key.
+        task: the task as its client sees it, where there is one.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        function: str = "",
+        handle: str = "",
+        unique: bytes = b"",
+        task: object = None,
+    ) -> None:
+        self.function = function
+        self.handle = handle
+        self.unique = unique
+        self.task = task
+        super().__init__(message or f"{function or 'the job'} {handle} failed: the worker sent WORK_FAIL")
+
+
+class JobException(JobFailed):
+    """The worker reported WORK_EXCEPTION.
+
+    Attributes:
+        data: the packet's payload as it came.
+        type_name: the remote exception's type, where the payload tells it.
+        remote_traceback: the remote traceback, where the payload carries one.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        data: bytes = b"",
+        type_name: str = "",
+        remote_traceback: str = "",
+        function: str = "",
+        handle: str = "",
+        unique: bytes = b"",
+        task: object = None,
+    ) -> None:
+        self.data = data
+        self.type_name = type_name
+        self.remote_traceback = remote_traceback
+        text = message or data.decode("utf-8", "backslashreplace")
+        super().__init__(text, function=function, handle=handle, unique=unique, task=task)
+
+
+class JobLost(JobFailed):
+    """The connection went after JOB_CREATED and before the end of the job.
+
+    A foreground job that still waited in the queue was dropped with its
+    client; one that ran may have finished. Send it again only if running it
+    twice does no harm, or under the same unique key.
+    """

@@ -1,0 +1,1 @@
+"""Bytes <-> packets: the Gearman wire, without a socket in sight."""
