@@ -42,8 +42,8 @@ clean: ## remove all that was made
 check: setup ## style, types, import contracts
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy src tests setup.py tools
-	$(PY) tools/contracts.py
+	$(VENV)/bin/mypy src tests tools
+	PYTHONPATH=src $(VENV)/bin/lint-imports
 
 .PHONY: fix
 fix: setup ## let ruff mend and format what it can

@@ -28,9 +28,7 @@ def main() -> int:
     wanted: list[str] = settings["dependency-groups"]["dev"]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
     report = json.loads(
-        subprocess.run(
-            [*pip, "--report", "-", *wanted], check=True, stdout=subprocess.PIPE
-        ).stdout
+        subprocess.run([*pip, "--report", "-", *wanted], check=True, stdout=subprocess.PIPE).stdout
     )
     # A requirement that we wrote with a marker keeps it: the lock is for every
     # platform, though it was resolved on one.

@@ -1,0 +1,53 @@
+"""What every test has: a few fixtures, each a noun, and the settings of hypothesis.
+
+Which build is under test is decided by the path alone: as it is, the installed
+package (compiled, after ``make setup``); with ``PYTHONPATH=src``, the plain
+files. The first lines of a run say which.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import geartrain
+from geartrain import _build
+from tests.support import PATIENCE, budget
+
+# Deadlines say nothing on a shared machine: the test's own time limit does.
+settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    max_examples=100,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("dev", deadline=None, max_examples=50)
+settings.register_profile("long", deadline=None, max_examples=5_000)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev")
+)
+
+
+def pytest_report_header() -> list[str]:
+    home = Path(geartrain.__file__).parent
+    return [
+        f"geartrain {geartrain.__version__} ({_build.describe()}) from {home}",
+        f"patience: {PATIENCE:g} times",
+    ]
+
+
+@pytest.fixture
+def seconds() -> float:
+    """How long a soak, chaos or fuzz test may go on: GEARTRAIN_SECONDS, or 10."""
+    return budget()
+
+
+@pytest.fixture
+def root() -> Path:
+    """The repository."""
+    return Path(__file__).resolve().parent.parent

@@ -1,0 +1,147 @@
+"""The two builds: what is installed is what it says, and both can be made."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+import geartrain
+from geartrain import _build
+from tests.support import patient
+
+#: A compiler was asked for, so it is an error to have been built without.
+COMPILED_WANTED = os.environ.get("CI") == "true" or os.environ.get("GEARTRAIN_COMPILE") == "require"
+
+
+def home() -> Path:
+    return Path(geartrain.__file__).parent
+
+
+def hot_modules(root: Path) -> list[str]:
+    """The list in setup.py, as module names."""
+    text = (root / "setup.py").read_text()
+    lists = re.findall(r"^(?:NOT_)?HOT = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+    hot, cold = (re.findall(r'"([^"]+)"', block) for block in lists)
+    files = {path for pattern in hot for path in root.glob(pattern)}
+    files -= {root / name for name in cold}
+    return sorted(
+        ".".join(path.relative_to(root / "src").with_suffix("").parts)
+        for path in files
+        if path.name != "__init__.py"
+    )
+
+
+def under_test_is_plain(root: Path) -> bool:
+    return home().is_relative_to(root / "src")
+
+
+def test_the_build_tells_what_it_is() -> None:
+    words = _build.describe()
+
+    assert words.startswith("compiled" if _build.is_compiled() else "pure Python")
+    assert not _build.is_compiled("geartrain.no_such_module")
+    assert not _build.is_compiled("geartrain.no_such_package.module")
+
+
+def test_plain_files_are_not_compiled(root: Path) -> None:
+    if not under_test_is_plain(root):
+        pytest.skip("the installed package is under test")
+
+    assert not _build.is_compiled()
+
+
+@pytest.mark.skipif(not COMPILED_WANTED, reason="a compiler is required in CI only")
+def test_the_installed_hot_path_is_compiled_whole(root: Path) -> None:
+    if under_test_is_plain(root):
+        pytest.skip("the plain files are under test")
+
+    plain = [name for name in hot_modules(root) if not _build.is_compiled(name)]
+
+    assert plain == []
+
+
+def build_wheel(root: Path, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Build a wheel of a copy of this repository, which stays as it is."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ["setup.py", "pyproject.toml", "LICENSE", "MANIFEST.in", "README.md"]:
+        if (root / name).exists():
+            shutil.copy(root / name, copy)
+    shutil.copytree(root / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    settings = {
+        k: v for k, v in os.environ.items() if not k.startswith(("GEARTRAIN_", "PYTHONPATH"))
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "--no-build-isolation"]
+        + ["--disable-pip-version-check", "-w", str(tmp_path / "wheels"), "."],
+        cwd=copy,
+        env={**settings, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=patient(120),
+    )
+
+
+def the_wheel(tmp_path: Path) -> Path:
+    (wheel,) = (tmp_path / "wheels").iterdir()
+    return wheel
+
+
+def assert_pure(wheel: Path) -> None:
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "geartrain/py.typed" in names
+    assert not [name for name in names if name.endswith(tuple(EXTENSION_SUFFIXES))]
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_pure_wheel_is_built_and_says_so(root: Path, tmp_path: Path) -> None:
+    result = build_wheel(root, tmp_path, CC="/nonexistent/cc", CXX="/nonexistent/c++")
+
+    assert result.returncode == 0, result.stdout
+    assert "built without a compiler: this is the slower, pure Python build" in result.stdout
+    assert_pure(the_wheel(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_pure_wheel_is_built_when_asked_for(root: Path, tmp_path: Path) -> None:
+    result = build_wheel(root, tmp_path, GEARTRAIN_PURE="1")
+
+    assert result.returncode == 0, result.stdout
+    assert_pure(the_wheel(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_compiler_that_is_required_and_missing_is_an_error(root: Path, tmp_path: Path) -> None:
+    result = build_wheel(root, tmp_path, CC="/nonexistent/cc", GEARTRAIN_COMPILE="require")
+
+    assert result.returncode != 0
+    assert "GEARTRAIN_COMPILE=require" in result.stdout
+
+
+@pytest.mark.slow
+def test_a_type_error_in_the_hot_path_fails_the_build(root: Path, tmp_path: Path) -> None:
+    if not COMPILED_WANTED and not _build.is_compiled():
+        pytest.skip("no compiler here")
+    source = tmp_path / "bad"
+    shutil.copytree(root / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ["setup.py", "pyproject.toml", "LICENSE", "README.md"]:
+        if (root / name).exists():
+            shutil.copy(root / name, source)
+    (source / "src/geartrain/protocol").mkdir(exist_ok=True)
+    (source / "src/geartrain/protocol/wrong.py").write_text('SIZE: int = "twelve"\n')
+
+    result = build_wheel(source, tmp_path)
+
+    assert result.returncode != 0
+    assert "Incompatible types in assignment" in result.stdout

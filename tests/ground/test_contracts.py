@@ -1,0 +1,109 @@
+"""Who may import whom: pyproject.toml says it, this test holds us to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import patient
+
+#: Neither wing: what both stand on, and what may know both.
+NO_WING = {"__init__", "__main__", "_build", "auth", "cli", "codecs", "errors", "plugins",
+           "protocol", "retry", "terms", "testing", "transport"}  # fmt: skip
+
+
+def lint_imports(root: Path, source: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contracts against the package in ``source``."""
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
+        + ["--config", str(root / "pyproject.toml")],
+        env={**os.environ, "PYTHONPATH": str(source)},
+        cwd=source,
+        capture_output=True,
+        text=True,
+        timeout=patient(50),
+    )
+
+
+def contracts(root: Path) -> list[dict[str, Any]]:
+    settings = tomllib.loads((root / "pyproject.toml").read_text())
+    found: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
+    return found
+
+
+def test_the_contracts_hold(root: Path) -> None:
+    result = lint_imports(root, root / "src")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("where", "line", "contract"),
+    [
+        ("protocol/reader.py", "import time", "Pure:"),
+        ("broker/broker.py", "from geartrain.protocol import commands", "The broker does not know"),
+        ("broker/broker.py", "from geartrain.server import session", "Floors:"),
+        ("client/aio.py", "from geartrain.broker import broker", "The client wing"),
+        ("server/session.py", "from geartrain.client import aio", "The server wing"),
+        ("surprise.py", "", "Floors:"),
+    ],
+)
+def test_a_forbidden_import_is_noticed(
+    root: Path, tmp_path: Path, where: str, line: str, contract: str
+) -> None:
+    house = tmp_path / "geartrain"
+    for name in ["protocol/commands.py", "protocol/reader.py", "broker/broker.py", "client/aio.py"]:
+        (house / name).parent.mkdir(parents=True, exist_ok=True)
+        (house / name).touch()
+        (house / name).with_name("__init__.py").touch()
+    (house / "server").mkdir()
+    for name in ["__init__.py", "_build.py", "server/__init__.py", "server/session.py"]:
+        (house / name).touch()
+    for name in named_modules(root):
+        (house / f"{name}.py").touch()
+    assert lint_imports(root, tmp_path).returncode == 0
+
+    (house / where).write_text(line + "\n")
+    result = lint_imports(root, tmp_path)
+
+    broken = [row for row in result.stdout.splitlines() if row.endswith("BROKEN")]
+    assert any(row.startswith(contract) for row in broken), result.stdout + result.stderr
+
+
+def named_modules(root: Path) -> list[str]:
+    """Modules that a contract names outright, so that they have to exist."""
+    names = {
+        name.split(".")[1]
+        for contract in contracts(root)
+        for key in ("source_modules", "forbidden_modules")
+        for name in contract.get(key, [])
+        if name.startswith("geartrain.") and "*" not in name and name.count(".") == 1
+    }
+    return sorted(name for name in names if (root / "src" / "geartrain" / f"{name}.py").exists())
+
+
+def test_everything_belongs_to_a_wing_or_is_known_to_belong_to_none(root: Path) -> None:
+    named = {
+        name.split(".")[1]
+        for contract in contracts(root)
+        if "wing" in contract["name"]
+        for name in contract["source_modules"]
+    }
+    there = {
+        path.stem
+        for path in (root / "src" / "geartrain").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+
+    assert there - named - NO_WING == set()
+
+
+def test_lint_imports_is_installed() -> None:
+    assert shutil.which("lint-imports", path=str(Path(sys.executable).parent))
