@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,8 +32,9 @@ def test_importing_geartrain_loads_none_of_its_parts() -> None:
     assert loaded == ""
 
 
-def test_importing_geartrain_takes_less_than_two_milliseconds() -> None:
-    # The best of several: what the machine does meanwhile is not our doing.
+def test_importing_geartrain_costs_next_to_nothing() -> None:
+    # About a millisecond on a quiet machine. The best of several, and a wide
+    # margin: this is to notice a heavy import, not a busy neighbour.
     code = (
         "import time, importlib, typing; t = time.perf_counter(); import geartrain;"
         "print(time.perf_counter() - t)"
@@ -39,7 +42,7 @@ def test_importing_geartrain_takes_less_than_two_milliseconds() -> None:
 
     best = min(float(run(code)) for _ in range(5))
 
-    assert best < patient(0.002)
+    assert best < patient(0.01)
 
 
 def test_every_public_name_is_found() -> None:
@@ -49,7 +52,26 @@ def test_every_public_name_is_found() -> None:
 
 
 def test_every_home_is_public() -> None:
-    assert {*geartrain._HOMES, "__version__"} == set(geartrain.__all__)
+    assert {*geartrain._HOME, "__version__"} == set(geartrain.__all__)
+
+
+def test_type_checkers_see_the_same_names(root: Path) -> None:
+    text = (root / "src/geartrain/__init__.py").read_text()
+    block = text.split("if TYPE_CHECKING:\n")[1].split("\n\n")[0]
+
+    seen = re.findall(r"^ {8}(\w+),$|import (\w+)$", block, re.MULTILINE)
+
+    assert sorted(one or other for one, other in seen) == sorted(geartrain._HOME)
+
+
+def test_every_error_is_public() -> None:
+    ours = {
+        name
+        for name, value in vars(geartrain.errors).items()
+        if isinstance(value, type) and issubclass(value, geartrain.GearmanError)
+    }
+
+    assert ours == set(geartrain._HOMES["geartrain.errors"])
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
