@@ -22,9 +22,14 @@
     ├── CodecError                                                                       (ValueError)
     │   ├── EncodeError
     │   └── DecodeError
-    └── JobFailed                    the worker said so
-        ├── JobException             ... and why
-        └── JobLost                  accepted, then the connection went: it may have run
+    ├── JobFailed                    the worker said so
+    │   ├── JobException             ... and why
+    │   └── JobLost                  accepted, then the connection went: it may have run
+    ├── JobFinished                  a report on a job that has ended
+    └── raised by handlers, for the worker to act on
+        ├── Fail                     end this job as failed
+        ├── Requeue                  give this job to another worker
+        └── StopWorker               end this job well, and take no more
 
 Errors hold plain values, and their text is made from the fields: what happened,
 with the numbers, and the way out.
@@ -232,3 +237,42 @@ class JobLost(JobFailed):
     client; one that ran may have finished. Send it again only if running it
     twice does no harm, or under the same unique key.
     """
+
+
+class JobFinished(GearmanError):
+    """A report on a job that has ended, or that was taken from this worker."""
+
+    def __init__(self, handle: str) -> None:
+        self.handle = handle
+        super().__init__(
+            f"{handle} has ended: a job is completed, failed or raised once, and reports on "
+            f"nothing after that"
+        )
+
+
+class Fail(GearmanError):
+    """Raise it in a handler to end the job as failed.
+
+    With a reason the client gets it as an exception (WORK_EXCEPTION), without
+    one a bare WORK_FAIL.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Requeue(GearmanError):
+    """Raise it in a handler to have the server give the job to another worker.
+
+    The worker drops the connection, which is the only way that the protocol
+    has; the server counts it as an attempt (``gearmand --job-retries``).
+    """
+
+
+class StopWorker(GearmanError):
+    """Raise it in a handler to end the job with ``result`` and then stop the worker."""
+
+    def __init__(self, result: object = b"") -> None:
+        self.result = result
+        super().__init__("a handler has stopped the worker")

@@ -1,0 +1,1 @@
+"""Asking for work: clients, tasks, and the admin text protocol."""

@@ -1,0 +1,1 @@
+"""Moving bytes, whatever they mean: addresses, streams, TLS, and which server is up."""

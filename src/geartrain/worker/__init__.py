@@ -1,0 +1,1 @@
+"""Doing work: workers, and what their handlers receive."""
