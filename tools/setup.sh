@@ -88,7 +88,7 @@ if ! "$venv/bin/python" -c '' 2>/dev/null || [ "$(cat "$venv/.lock.sum" 2>/dev/n
         "$python" -m venv "$venv"
     fi
     say "installing what requirements-dev.lock names"
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r requirements-dev.lock
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-compile --no-deps -r requirements-dev.lock
     echo "$lock_sum" >"$venv/.lock.sum"
 fi
 
