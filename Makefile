@@ -22,6 +22,11 @@ help: ## list these words
 setup: ## .venv with everything locked, and geartrain installed compiled
 	@tools/setup.sh $(VENV)
 
+# The tools alone: what reads src/ as it is should not wait for a build.
+.PHONY: tools
+tools:
+	@tools/setup.sh --tools $(VENV)
+
 .PHONY: wheel
 wheel: setup ## wheel and sdist in dist/ (GEARTRAIN_PURE=1 for the pure wheel)
 	$(PY) -m build --no-isolation --outdir dist
@@ -39,14 +44,17 @@ clean: ## remove all that was made
 # ── checking ─────────────────────────────────────────────────────────────────
 
 .PHONY: check
-check: setup ## style, types, import contracts
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy src tests tools
-	PYTHONPATH=src $(VENV)/bin/lint-imports
+check: tools ## style, types, import contracts
+	@status=0; \
+	for one in \
+	    "$(VENV)/bin/ruff check ." \
+	    "$(VENV)/bin/ruff format --check ." \
+	    "$(VENV)/bin/mypy src tests tools" \
+	    "env PYTHONPATH=src $(VENV)/bin/lint-imports --no-logo"; \
+	do echo "── $$one"; $$one || status=1; done; exit $$status
 
 .PHONY: fix
-fix: setup ## let ruff mend and format what it can
+fix: tools ## let ruff mend and format what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
@@ -62,7 +70,7 @@ test-compiled: setup ## the suite against the compiled install
 	GEARTRAIN_SECONDS=$(SHORT) $(PYTEST) -m "not soak and not chaos and not fuzz and not bench"
 
 .PHONY: test-pure
-test-pure: setup ## the hot path's tests against the plain files in src/
+test-pure: tools ## the hot path's tests against the plain files in src/
 	PYTHONPATH=src GEARTRAIN_SECONDS=$(SHORT) $(PYTEST) $(HOT_TESTS) tests/ground $(MAYBE_NONE)
 
 .PHONY: test-short
@@ -105,5 +113,5 @@ demo: setup ## see it work
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) examples/demo.py
 
 .PHONY: docs
-docs: setup ## are all links in the documents alive?
+docs: tools ## are all links in the documents alive?
 	$(PY) tools/links.py

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.dist import Distribution
 
 #: The hot path: every file named or matched here is compiled, if it exists.
@@ -88,6 +89,29 @@ def compiler_fault() -> str | None:
         except (Exception, SystemExit) as error:  # whatever it is, there will be no extension
             return f"{type(error).__name__}: {error}".strip()
     return None
+
+
+class BuildPy(build_py):
+    """Sweeps before it copies.
+
+    setuptools packs whatever lies in ``build/lib``. A module that was removed,
+    or is no longer compiled, would go on living there.
+    """
+
+    def run(self) -> None:
+        if not self.editable_mode:
+            self.sweep(Path(self.build_lib))
+        super().run()
+
+    def sweep(self, lib: Path) -> None:
+        compiler = self.get_finalized_command("build_ext")
+        compiled = {
+            Path(compiler.get_ext_fullpath(extension.name)).resolve()
+            for extension in self.distribution.ext_modules or []
+        }
+        for path in lib.rglob("*"):
+            if path.is_file() and path.resolve() not in compiled:
+                path.unlink()
 
 
 class BuildExt(build_ext):
@@ -163,6 +187,6 @@ Path("build").mkdir(exist_ok=True)
 
 setup(
     ext_modules=extensions() if wants_extensions() else [],
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
     options={"egg_info": {"egg_base": "build"}},
 )

@@ -2,20 +2,27 @@
 # Makes a development environment: a venv with all that requirements-dev.lock
 # names, and geartrain installed as its users have it: compiled, not editable.
 #
-#     tools/setup.sh [VENV]        default .venv; PYTHON=... chooses the Python
+#     tools/setup.sh [--tools] [VENV]    default .venv; PYTHON=... chooses the Python
+#
+# With --tools geartrain itself is left as it is, installed or not.
 #
 # Run again, it does only what has changed since. Two runs at once wait for
 # each other.
 set -eu
 
 cd "$(dirname "$0")/.."
+tools_only=no
+if [ "${1:-}" = --tools ]; then
+    tools_only=yes
+    shift
+fi
 venv=${1:-.venv}
 
 say() { printf 'setup: %s\n' "$*"; }
 
 if [ "${GEARTRAIN_LOCKED:-}" != "$venv" ] && command -v flock >/dev/null 2>&1; then
     mkdir -p build
-    GEARTRAIN_LOCKED=$venv exec flock build/setup.lock "$0" "$@"
+    GEARTRAIN_LOCKED=$venv exec flock build/setup.lock "$0" $([ $tools_only = no ] || echo --tools) "$venv"
 fi
 
 # ── a Python ─────────────────────────────────────────────────────────────────
@@ -92,6 +99,8 @@ if ! "$venv/bin/python" -c '' 2>/dev/null || [ "$(cat "$venv/.lock.sum" 2>/dev/n
     echo "$lock_sum" >"$venv/.lock.sum"
 fi
 
+[ $tools_only = no ] || exit 0
+
 # Contents, not dates: a checkout gives every file a new date, and a file that
 # was removed has none.
 src_sum=$(
@@ -103,11 +112,7 @@ src_sum=$(
 )
 if [ "$(cat "$venv/.src.sum" 2>/dev/null)" != "$src_sum" ]; then
     say "building and installing geartrain"
-    # setuptools packs whatever lies in build/lib: a module that was removed
-    # since would be packed again.
     tag=$("$venv/bin/python" -c 'import sys; print(sys.implementation.cache_tag)')
-    rm -rf "build/lib" build/bdist.*
-    find build -path "build/lib.*$tag*" -name '*.py' -delete
     log=build/install-$tag.log
     if ! "$venv/bin/python" -m pip install -v --disable-pip-version-check --no-deps \
         --no-build-isolation --force-reinstall . >"$log" 2>&1; then

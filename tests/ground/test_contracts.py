@@ -60,21 +60,14 @@ def test_a_forbidden_import_is_noticed(
     root: Path, tmp_path: Path, where: str, line: str, contract: str
 ) -> None:
     house = tmp_path / "geartrain"
-    for name in ["protocol/commands.py", "protocol/reader.py", "broker/broker.py", "client/aio.py"]:
-        (house / name).parent.mkdir(parents=True, exist_ok=True)
-        (house / name).touch()
-        (house / name).with_name("__init__.py").touch()
-    (house / "server").mkdir()
-    for name in [
-        "__init__.py",
-        "_build.py",
-        "_native.py",
-        "server/__init__.py",
-        "server/session.py",
-    ]:
-        (house / name).touch()
-    for name in named_modules(root):
-        (house / f"{name}.py").touch()
+    names = [*named_modules(root), "__init__.py", "_build.py", "_native.py"]
+    names += ["protocol/commands.py", "server/session.py", "client/aio.py"]
+    for name in [*names, where]:
+        for parent in (house / name).relative_to(house).parents:
+            (house / parent).mkdir(parents=True, exist_ok=True)
+            (house / parent / "__init__.py").touch()
+        if name != "surprise.py":
+            (house / name).touch()
     assert lint_imports(root, tmp_path).returncode == 0
 
     (house / where).write_text(line + "\n")
@@ -85,15 +78,20 @@ def test_a_forbidden_import_is_noticed(
 
 
 def named_modules(root: Path) -> list[str]:
-    """Modules that a contract names outright, so that they have to exist."""
+    """The files that have to exist because a contract names them, relative to the package."""
     names = {
-        name.split(".")[1]
+        name.removeprefix("geartrain.").replace(".", "/")
         for contract in contracts(root)
         for key in ("source_modules", "forbidden_modules")
         for name in contract.get(key, [])
-        if name.startswith("geartrain.") and "*" not in name and name.count(".") == 1
+        if name.startswith("geartrain.") and "*" not in name
     }
-    return sorted(name for name in names if (root / "src" / "geartrain" / f"{name}.py").exists())
+    layers = {name for row in contracts(root)[0]["layers"] for name in row.split(" | ")}
+    names |= {name for name in layers if not name.startswith("(")}
+    home = root / "src" / "geartrain"
+    return sorted(
+        f"{name}/__init__.py" if (home / name).is_dir() else f"{name}.py" for name in names
+    )
 
 
 def test_everything_belongs_to_a_wing_or_is_known_to_belong_to_none(root: Path) -> None:
