@@ -1,0 +1,227 @@
+"""The door of the mind: one method for each thing that can happen.
+
+A server joins each connection as a ``Peer``, calls the method for what the peer
+said, calls ``tick`` before and ``end_turn`` after each turn, and sends what the
+peers have written down. Nothing here blocks, and every method costs the same
+however many jobs, functions and workers there are.
+"""
+
+from __future__ import annotations
+
+from geartrain.broker import (
+    departure,
+    dispatch,
+    inspection,
+    intake,
+    progress,
+    timekeeping,
+)
+from geartrain.broker.state import Counters, HandleMaker, Rules, State
+from geartrain.broker.tables import Function, Job, Peer
+
+MAX_CLIENT_ID_BYTES = 127
+
+
+class Broker:
+    """The job server's mind.
+
+    Args:
+        rules: what the operator chose.
+        handles: makes the names of jobs.
+    """
+
+    def __init__(self, rules: Rules, handles: HandleMaker) -> None:
+        self.state = State(rules, handles)
+        self.rules = rules
+
+    # ── peers ────────────────────────────────────────────────────────────────
+
+    def join(self, peer: Peer) -> None:
+        """A connection has come."""
+        peer.exceptions = self.rules.exceptions
+        self.state.peers[peer.number] = peer
+
+    def leave(self, peer: Peer) -> None:
+        """A connection has gone, in whatever way."""
+        departure.leave(self.state, peer)
+
+    def set_client_id(self, peer: Peer, client_id: bytes) -> None:
+        """SET_CLIENT_ID: a name for people; 127 bytes are kept."""
+        peer.client_id = client_id[:MAX_CLIENT_ID_BYTES]
+
+    # ── clients ──────────────────────────────────────────────────────────────
+
+    def submit(
+        self,
+        peer: Peer,
+        function: bytes,
+        unique: bytes,
+        workload: bytes,
+        priority: int,
+        background: bool,
+        when: int,
+        reducer: bytes,
+    ) -> None:
+        """SUBMIT_*: the peer is told ``job_created`` or ``refused``, once."""
+        intake.submit(
+            self.state, peer, function, unique, workload, priority, background, when, reducer
+        )
+
+    def status(self, handle: bytes) -> inspection.JobStatus:
+        """GET_STATUS."""
+        return inspection.status_of(self.state.jobs.get(handle))
+
+    def status_unique(self, unique: bytes) -> inspection.JobStatus:
+        """GET_STATUS_UNIQUE: the first job with this key, of any function."""
+        return inspection.status_of(self.state.holders.get(unique))
+
+    def cancel(self, handle: bytes) -> bool:
+        """``cancel job``: False when there is no such job."""
+        return departure.cancel(self.state, handle)
+
+    # ── workers ──────────────────────────────────────────────────────────────
+
+    def can_do(self, peer: Peer, name: bytes, seconds: float) -> None:
+        """CAN_DO, CAN_DO_TIMEOUT: registering again only changes the time limit.
+
+        Args:
+            seconds: how long one job may take; 0.0 for no limit.
+        """
+        state = self.state
+        if name in peer.abilities:
+            peer.abilities[name] = seconds
+            return
+        function = intake.find_function(state, peer, name)
+        if function is None:
+            return
+        if peer.crew is not None:
+            asleep = peer.asleep
+            dispatch.leave_crew(state, peer)
+            peer.asleep = asleep
+        peer.abilities[name] = seconds
+        function.workers += 1
+        if not peer.restless:
+            peer.restless = True
+            if peer.asleep:
+                state.restless.append(peer)
+
+    def cant_do(self, peer: Peer, name: bytes) -> None:
+        """CANT_DO: a job of it that the peer runs goes to another worker."""
+        departure.cant_do(self.state, peer, name)
+
+    def reset_abilities(self, peer: Peer) -> None:
+        """RESET_ABILITIES: as CANT_DO for all."""
+        departure.reset_abilities(self.state, peer)
+
+    def grab(self, peer: Peer) -> Job | None:
+        """GRAB_JOB*: the job that this peer runs from now on, or None."""
+        return dispatch.grab(self.state, peer)
+
+    def pre_sleep(self, peer: Peer) -> None:
+        """PRE_SLEEP: the peer is told ``noop`` now if there is work, else when there is."""
+        dispatch.sleep(self.state, peer)
+
+    def report(self, peer: Peer, kind: int, handle: bytes, body: bytes, start: int) -> bool:
+        """WORK_DATA, WORK_WARNING: False when this peer does not run such a job."""
+        return progress.report(self.state, peer, kind, handle, body, start)
+
+    def report_status(
+        self,
+        peer: Peer,
+        handle: bytes,
+        numerator: int,
+        denominator: int,
+        body: bytes,
+        start: int,
+    ) -> bool:
+        """WORK_STATUS: False when this peer does not run such a job."""
+        return progress.report_status(peer, handle, numerator, denominator, body, start)
+
+    def finish(self, peer: Peer, kind: int, handle: bytes, body: bytes, start: int) -> bool:
+        """WORK_COMPLETE, _FAIL, _EXCEPTION: False when this peer does not run such a job."""
+        return progress.finish(self.state, peer, kind, handle, body, start)
+
+    # ── functions ────────────────────────────────────────────────────────────
+
+    def create_function(self, name: bytes) -> None:
+        """``create function``."""
+        if name not in self.state.functions:
+            intake.make_function(self.state, name)
+
+    def drop_function(self, name: bytes) -> bool | None:
+        """``drop function``: None for an unknown one, False while it is in use.
+
+        An exact name wins; otherwise upper and lower case do not matter, as in
+        the C server.
+        """
+        function = self._find_loosely(name)
+        if function is None:
+            return None
+        return departure.drop_function(self.state, function)
+
+    def limit_function(self, name: bytes, high: int, normal: int, low: int) -> None:
+        """``maxqueue``: jobs at which a submission of each priority is refused; 0 for none."""
+        function = self.state.functions.get(name)
+        if function is None:
+            function = intake.make_function(self.state, name)
+        function.limits = [high, normal, low]
+        function.limited = high > 0 or normal > 0 or low > 0
+
+    def _find_loosely(self, name: bytes) -> Function | None:
+        function = self.state.functions.get(name)
+        if function is None:
+            lowered = name.lower()
+            for known, candidate in self.state.functions.items():
+                if known.lower() == lowered:
+                    return candidate
+        return function
+
+    # ── time ─────────────────────────────────────────────────────────────────
+
+    def tick(self, wall: float, steady: float) -> None:
+        """Let time pass; see ``timekeeping``."""
+        timekeeping.tick(self.state, wall, steady)
+
+    def end_turn(self) -> None:
+        """Called after all that happened in one turn, before anything is sent."""
+        dispatch.see_to_restless(self.state)
+
+    def next_deadline(self) -> float:
+        """Seconds until ``tick`` has something to do; 0.0 for now, -1.0 for never."""
+        return timekeeping.next_deadline(self.state)
+
+    # ── people ───────────────────────────────────────────────────────────────
+
+    @property
+    def counters(self) -> Counters:
+        """Totals since the start."""
+        return self.state.counters
+
+    @property
+    def idle(self) -> bool:
+        """No job is left, queued, delayed or running."""
+        return not self.state.jobs
+
+    def function_names(self) -> list[bytes]:
+        """Names of all functions, in the order in which they were first heard of."""
+        return list(self.state.functions)
+
+    def function_row(self, name: bytes) -> inspection.FunctionRow | None:
+        """One function, or None when it was dropped."""
+        return inspection.function_row(self.state, name)
+
+    def peer_numbers(self) -> list[int]:
+        """Numbers of all connections."""
+        return list(self.state.peers)
+
+    def peer_row(self, number: int) -> inspection.PeerRow | None:
+        """One connection, or None when it has gone."""
+        return inspection.peer_row(self.state, number)
+
+    def job_handles(self) -> list[bytes]:
+        """Handles of all jobs that are not over."""
+        return inspection.job_handles(self.state)
+
+    def job_row(self, handle: bytes) -> inspection.JobRow | None:
+        """One job, or None when it is over."""
+        return inspection.job_row(self.state, handle)

@@ -1,0 +1,162 @@
+"""Somebody goes, or takes something back: peers, abilities, jobs that are cancelled.
+
+A lost worker's jobs go to the end of their lines and count one attempt more; a
+lost client's queued jobs go at once, unless somebody else wants them.
+
+Source: protocol reference, 2.7, 2.8 and 3.4.
+"""
+
+from __future__ import annotations
+
+from geartrain.broker import progress
+from geartrain.broker.dispatch import enqueue, leave_crew, rest, wake
+from geartrain.broker.state import State
+from geartrain.broker.tables import DELAYED, QUEUED, RUNNING, Function, Job, Peer
+
+
+def leave(state: State, peer: Peer) -> None:
+    """A connection is gone: its jobs go back, its waiting ends."""
+    peer.gone = True
+    state.peers.pop(peer.number, None)
+    _forsake(state, peer)
+    for name in peer.abilities:
+        state.functions[name].workers -= 1
+    peer.abilities.clear()
+    for job in list(peer.running.values()):
+        lose(state, job)
+    waiting = list(peer.waiting)
+    peer.waiting.clear()
+    for job in waiting:
+        detach(state, job, peer)
+
+
+def _forsake(state: State, peer: Peer) -> None:
+    """Take a peer out of its crew, and hand on what it was woken for."""
+    was_for = rest(state, peer)
+    leave_crew(state, peer)
+    if was_for is not None and was_for.queued > was_for.roused:
+        wake(state, was_for)
+
+
+def detach(state: State, job: Job, peer: Peer) -> None:
+    """All entries of this peer go; a queued job that nobody wants goes with them."""
+    rest_of = [entry for entry in job.entries() if entry is not peer]
+    job.client = rest_of[0] if rest_of else None
+    job.others = rest_of[1:] if len(rest_of) > 1 else None
+    if job.wanted or job.state == RUNNING:
+        return
+    state.counters.abandoned += 1
+    take_out(state, job)
+    progress.end(state, job)
+
+
+def take_out(state: State, job: Job) -> None:
+    """Take a job that does not run out of the line it waits in."""
+    function = job.function
+    if job.state == QUEUED:
+        function.line(job.priority).leave(job)
+        function.queued -= 1
+    elif job.state == DELAYED:
+        function.delayed -= 1
+        if job.limit is not None:
+            state.epochs.cancel(job.limit)
+            job.limit = None
+
+
+def lose(state: State, job: Job) -> None:
+    """The worker of a running job is gone, or its time is up: again, or no more."""
+    worker = job.worker
+    assert worker is not None
+    worker.running.pop(job.handle, None)
+    job.worker = None
+    job.function.running -= 1
+    if job.limit is not None:
+        state.limits.cancel(job.limit)
+        job.limit = None
+    job.numerator = 0
+    job.denominator = 0
+    job.attempts += 1
+    if not job.wanted:
+        state.counters.abandoned += 1
+        progress.end(state, job)
+        return
+    retries = state.rules.job_retries
+    if retries >= 0 and job.attempts >= max(1, retries):
+        progress.fail(state, job)
+        return
+    state.counters.requeued += 1
+    enqueue(state, job)
+
+
+def cant_do(state: State, peer: Peer, name: bytes) -> None:
+    """One ability goes; a job of it that this peer runs is lost to it."""
+    if name not in peer.abilities:
+        return
+    asleep = peer.asleep
+    _forsake(state, peer)
+    del peer.abilities[name]
+    function = state.functions[name]
+    function.workers -= 1
+    peer.restless = True
+    if asleep:
+        peer.asleep = True
+        state.restless.append(peer)
+    for job in [job for job in peer.running.values() if job.function is function]:
+        lose(state, job)
+
+
+def reset_abilities(state: State, peer: Peer) -> None:
+    """All abilities go, and all running jobs with them."""
+    asleep = peer.asleep
+    _forsake(state, peer)
+    for name in peer.abilities:
+        state.functions[name].workers -= 1
+    peer.abilities.clear()
+    peer.restless = True
+    if asleep:
+        peer.asleep = True
+        state.restless.append(peer)
+    for job in list(peer.running.values()):
+        lose(state, job)
+
+
+def cancel(state: State, handle: bytes) -> bool:
+    """Cancel a job; its clients hear WORK_FAIL at once.
+
+    A queued job is gone. A running one goes on, but nobody hears of it any more,
+    it is not given out again, and its key is free.
+
+    Returns:
+        False when there is no such job.
+    """
+    job = state.jobs.get(handle)
+    if job is None:
+        return False
+    state.counters.cancelled += 1
+    if job.state != RUNNING:
+        take_out(state, job)
+        for entry in job.entries():
+            entry.work_fail(handle)
+        progress.end(state, job)
+        return True
+    for entry in job.entries():
+        entry.work_fail(handle)
+        entry.waiting.discard(job)
+    job.client = None
+    job.others = None
+    job.background = False
+    if job.unique:
+        progress.forget_unique(state, job)
+    return True
+
+
+def drop_function(state: State, function: Function) -> bool:
+    """Forget a function.
+
+    Returns:
+        False when a worker can do it or a job of it is not over.
+    """
+    if function.workers or function.total:
+        return False
+    del state.functions[function.name]
+    return True

@@ -1,0 +1,178 @@
+"""The tables themselves, the rules that are settings, and the counters.
+
+Written only by the modules of this package. Handles are made here, because they
+must not repeat: a handle is ``prefix`` and 63 bits in hexadecimal, made of the
+millisecond in which its block of ids began, the number of this server, and a
+counter, so that neither a restart nor a neighbour can hand it out again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from geartrain.broker.queues import AlarmClock
+from geartrain.broker.tables import Crew, Function, Job, Peer
+
+#: 2020-01-01, in milliseconds since 1970: ids count from here.
+ID_EPOCH_MS: Final = 1_577_836_800_000
+
+
+class Rules:
+    """What an operator may choose. Plain values; the server turns options into them.
+
+    Attributes:
+        job_retries: times a job is given out before its loss is final; -1 for ever.
+        worker_wakeup: sleeping workers woken for each waiting job; 0 for all.
+        wakeup_seconds: a woken worker that does not grab for so long is passed over.
+        strict_order: first registered function first, instead of fair turns.
+        fail_on_timeout: a job over its time limit fails, instead of going to another worker.
+        max_unique_bytes: longest unique key.
+        max_function_bytes: longest function name.
+        max_functions: functions known at once; 0 for no bound.
+        max_jobs_per_function: default for ``maxqueue``; 0 for no bound.
+        max_memory_bytes: budget for jobs that are not over; 0 for no bound.
+        exceptions: every connection begins with the ``exceptions`` option.
+        accept_new_work: False while shutting down gracefully.
+    """
+
+    def __init__(self) -> None:
+        self.job_retries = -1
+        self.worker_wakeup = 1
+        self.wakeup_seconds = 1.0
+        self.strict_order = False
+        self.fail_on_timeout = False
+        self.max_unique_bytes = 64
+        self.max_function_bytes = 8191
+        self.max_functions = 1_000_000
+        self.max_jobs_per_function = 0
+        self.max_memory_bytes = 0
+        self.exceptions = False
+        self.accept_new_work = True
+
+
+class Counters:
+    """Totals since the start, for people and for metrics."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+        self.coalesced = 0
+        self.refused = 0
+        self.assigned = 0
+        self.completed = 0
+        self.failed = 0
+        self.requeued = 0
+        self.timed_out = 0
+        self.abandoned = 0
+        self.cancelled = 0
+        self.wakeups = 0
+
+
+class HandleMaker:
+    """Makes handles that never repeat.
+
+    Args:
+        prefix: what they begin with, such as ``H:host:``; at most 46 bytes.
+        instance: 0 to 1023; different for servers that share a store.
+    """
+
+    def __init__(self, prefix: bytes, instance: int = 0) -> None:
+        if len(prefix) > 46:
+            raise ValueError(f"job handle prefix {prefix!r} is longer than 46 bytes")
+        if not 0 <= instance < 1024:
+            raise ValueError(f"instance = {instance}: want 0 to 1023")
+        self.prefix = prefix
+        self._instance = instance
+        self._ms = -1
+        self._stem = b""
+        self._count = 4096
+        # Three hexadecimal digits count 4,096 ids; then a new block begins.
+        self._tails: list[bytes] = [b"%03x" % n for n in range(4096)]
+
+    def next(self, wall: float) -> bytes:
+        """A new handle. ``wall`` is the time in seconds since 1970; it may stand still."""
+        count = self._count
+        if count == 4096:
+            # A clock that stands still or was set back does not bring ids back.
+            self._ms = max(int(wall * 1000.0) - ID_EPOCH_MS, self._ms + 1)
+            self._stem = self.prefix + b"%x" % ((self._ms << 10) | self._instance)
+            count = 0
+        self._count = count + 1
+        return self._stem + self._tails[count]
+
+
+class RousedLine:
+    """Woken workers, in the order in which their time to answer runs out.
+
+    The time is the same for all, so a line does what a heap would. An entry is
+    stale when its peer has answered since; it goes when its time comes.
+    """
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+        self.serials: list[int] = []
+        self.dues: list[float] = []
+        self.head = 0
+
+    def push(self, peer: Peer, due: float) -> None:
+        """This peer was woken now and should answer before ``due``."""
+        self.peers.append(peer)
+        self.serials.append(peer.rousals)
+        self.dues.append(due)
+
+    def late(self, now: float) -> Peer | None:
+        """The next peer that has not answered in time, or None. Call until None."""
+        peers = self.peers
+        head = self.head
+        size = len(peers)
+        found: Peer | None = None
+        while head < size and self.dues[head] <= now:
+            peer = peers[head]
+            head += 1
+            if peer.roused_for is not None and peer.rousals == self.serials[head - 1]:
+                found = peer
+                break
+        self.head = head
+        if head >= 1024 and head * 2 >= size:
+            del self.peers[:head]
+            del self.serials[:head]
+            del self.dues[:head]
+            self.head = 0
+        return found
+
+    def next_due(self) -> float:
+        """When somebody's time runs out; -1.0 for nobody's."""
+        return self.dues[self.head] if self.head < len(self.dues) else -1.0
+
+
+class State:
+    """Everything the broker knows."""
+
+    def __init__(self, rules: Rules, handles: HandleMaker) -> None:
+        self.rules = rules
+        self.handles = handles
+        #: ``{name: function}``; they stay until they are dropped.
+        self.functions: dict[bytes, Function] = {}
+        self.function_serial = 0
+        #: ``{handle: job}``: every job that is not over, in whatever state.
+        self.jobs: dict[bytes, Job] = {}
+        #: ``{unique: job}``: the first job that is not over with this unique, of any function.
+        self.holders: dict[bytes, Job] = {}
+        #: ``{unique: {function name: job}}``: further functions' jobs with a unique in ``holders``.
+        self.namesakes: dict[bytes, dict[bytes, Job]] = {}
+        #: ``{number: peer}``: everyone connected.
+        self.peers: dict[int, Peer] = {}
+        #: ``{key: crew}``.
+        self.crews: dict[object, Crew] = {}
+        #: Sleepers whose abilities have changed; seen to before the turn ends.
+        self.restless: list[Peer] = []
+        #: Delayed jobs by wall clock.
+        self.epochs = AlarmClock()
+        #: Running jobs with a time limit by steady clock.
+        self.limits = AlarmClock()
+        #: Woken workers that have not answered yet.
+        self.roused = RousedLine()
+        self.counters = Counters()
+        #: Bytes that jobs take, by ``Job.cost``.
+        self.memory = 0
+        self.wall = 0.0
+        self.steady = 0.0

@@ -1,0 +1,298 @@
+"""The records the broker thinks about: Job, Function, Peer, Crew.
+
+They point at each other, so they live together; nothing here decides anything.
+The rules are in ``intake``, ``dispatch``, ``progress`` and ``departure``.
+
+A **Peer** is a connection as the broker knows it: client, worker or both. It is
+also the port through which the broker speaks: a front-end derives from it and
+writes what it is told in its own language, into a buffer. No reply ever waits
+for a socket.
+
+A **Crew** is all peers that have the same set of abilities. Work is looked for
+once per crew, not once per worker: a function that has jobs stands in the ring of
+each crew that can do it, and a crew that finds a function empty *parks* there,
+to be called back by the next job. A crew whose members are all awake leaves the
+function's list of hopes in the same way. Both are lazy: every callback was paid
+for by an earlier look, so the cost of a job does not grow with the number of
+workers, of functions, or of jobs that wait.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from geartrain.broker.queues import Alarm, Entry, Fifo
+from geartrain.terms import LOW, NORMAL
+
+# States of a job:
+#
+#            submit                          grab
+#   -----------------------> [QUEUED] ---------------> [RUNNING]
+#       submit, epoch          ^  ^                     |     |
+#   ------> [DELAYED] ---------'  |     worker lost     |     | complete, fail, exception,
+#              |     due          '---------------------'     | out of attempts
+#              | cancel                                       v
+#              '-----------------------------------------> [OVER]
+QUEUED: Final = 0
+DELAYED: Final = 1
+RUNNING: Final = 2
+OVER: Final = 3
+STATE_NAMES: Final = ("queued", "delayed", "running", "over")
+
+#: Room a job takes beside its own bytes, for the memory budget (measured: broker benchmarks).
+JOB_OVERHEAD_BYTES: Final = 480
+
+
+@mypyc_attr(acyclic=True)
+class Job(Entry):
+    """One job. Its states and what moves it between them are drawn above.
+
+    Attributes:
+        client: the first of the attached entries; most jobs have one at most.
+        others: further attached entries; a peer that submitted twice is in twice.
+        background: somebody asked for it without waiting, so it is never
+            dropped for lack of clients.
+        worker: who runs it, while RUNNING.
+        by_workload: its key is the workload (unique ``-``).
+        attempts: times it was given out and came back.
+        when: second since 1970 before which it may not run; 0 for none.
+        limit: the alarm of its time limit, while it has one.
+    """
+
+    def __init__(
+        self,
+        handle: bytes,
+        function: Function,
+        unique: bytes,
+        workload: bytes,
+        priority: int,
+        background: bool,
+    ) -> None:
+        self.waiting = False
+        self.handle = handle
+        self.function = function
+        self.unique = unique
+        self.workload = workload
+        self.priority = priority
+        self.background = background
+        self.state = QUEUED
+        self.by_workload = False
+        self.client: Peer | None = None
+        self.others: list[Peer] | None = None
+        self.worker: Peer | None = None
+        self.reducer = b""
+        self.numerator = 0
+        self.denominator = 0
+        self.attempts = 0
+        self.when = 0
+        self.limit: Alarm | None = None
+
+    @property
+    def cost(self) -> int:
+        """Bytes this job counts for in the memory budget."""
+        return len(self.workload) + len(self.unique) + JOB_OVERHEAD_BYTES
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody waits for it, or nobody has to."""
+        return self.background or self.client is not None
+
+    def entries(self) -> list[Peer]:
+        """Every attached entry, in the order of attachment."""
+        if self.client is None:
+            return []
+        if self.others is None:
+            return [self.client]
+        return [self.client, *self.others]
+
+
+class Function:
+    """One function: who waits to be done, who could do it.
+
+    Attributes:
+        label: ``\\0name\\0``, as it stands in JOB_ASSIGN.
+        queues: three lines, by priority.
+        queued: jobs that wait in them.
+        running: jobs being done now.
+        delayed: epoch jobs whose time has not come.
+        workers: connections that registered it.
+        limits: ``maxqueue`` for high, normal, low; 0 for none.
+        limited: any of the limits is set.
+        uniques: ``{unique: job}`` of jobs that are not over.
+        by_workload: ``{workload: job}`` of those submitted with unique ``-``.
+        crews: crews that can do it.
+        parked: by priority, crews that have looked and found nothing.
+        hopeful: crews in which somebody may be asleep; the others have it in ``hopeless``.
+        turn: where in ``hopeful`` the next wake-up begins to look.
+        roused: workers that were woken for it and have not grabbed yet.
+    """
+
+    def __init__(self, name: bytes, serial: int) -> None:
+        self.name = name
+        self.serial = serial
+        self.label = b"\0" + name + b"\0"
+        self.high = Fifo()
+        self.normal = Fifo()
+        self.low = Fifo()
+        self.queued = 0
+        self.running = 0
+        self.delayed = 0
+        self.workers = 0
+        self.limited = False
+        self.limits: list[int] = [0, 0, 0]
+        self.uniques: dict[bytes, Job] = {}
+        self.by_workload: dict[bytes, Job] = {}
+        self.crews: list[Crew] = []
+        self.parked_high: list[Crew] = []
+        self.parked_normal: list[Crew] = []
+        self.parked_low: list[Crew] = []
+        self.hopeful: list[Crew] = []
+        self.turn = 0
+        self.roused = 0
+
+    def line(self, priority: int) -> Fifo:
+        """The queue of one priority."""
+        if priority == NORMAL:
+            return self.normal
+        return self.low if priority == LOW else self.high
+
+    def parked(self, priority: int) -> list[Crew]:
+        """The crews that have found nothing of this priority here."""
+        if priority == NORMAL:
+            return self.parked_normal
+        return self.parked_low if priority == LOW else self.parked_high
+
+    @property
+    def total(self) -> int:
+        """Jobs that are not over: queued, delayed and running."""
+        return self.queued + self.delayed + self.running
+
+
+class Ring:
+    """Functions in turn: taken from the front, put back at the end."""
+
+    def __init__(self) -> None:
+        self.items: list[Function] = []
+        self.head = 0
+
+    def push(self, function: Function) -> None:
+        """Stand at the end."""
+        self.items.append(function)
+
+    def pop(self) -> Function | None:
+        """The one whose turn it is, or None."""
+        items = self.items
+        head = self.head
+        size = len(items)
+        if head == size:
+            if size:
+                self.items = []
+                self.head = 0
+            return None
+        function = items[head]
+        head += 1
+        if head >= 64 and head * 2 >= size:
+            del items[:head]
+            head = 0
+        self.head = head
+        return function
+
+    def __len__(self) -> int:
+        return len(self.items) - self.head
+
+
+class Crew:
+    """All peers with the same abilities.
+
+    Attributes:
+        key: the abilities: a set, or in strict order a sequence.
+        functions: newest registration first.
+        rings: by priority, functions that may have such a job. A function
+            stands in the ring, or the crew is parked at the function, never both.
+        ready: in strict order, a heap of positions in ``functions`` instead of the rings.
+        sleepers: members that sleep, longest asleep first.
+        hopeless: functions that found nobody asleep here; told when somebody is.
+        members: how many peers.
+    """
+
+    def __init__(self, key: object, functions: list[Function]) -> None:
+        self.key = key
+        self.functions = functions
+        self.high = Ring()
+        self.normal = Ring()
+        self.low = Ring()
+        self.ready: list[int] = []
+        self.places: dict[bytes, int] = {}
+        self.sleepers: OrderedDict[int, Peer] = OrderedDict()
+        self.hopeless: list[Function] = []
+        self.members = 0
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Peer:
+    """A connection as the broker knows it, and the port through which it is spoken to.
+
+    Attributes:
+        number: given by the server, never used twice while connected.
+        address: where it comes from, for people.
+        client_id: what SET_CLIENT_ID said.
+        abilities: ``{function name: time limit in seconds or 0.0}``, oldest first.
+        crew: the crew of these abilities; None for none, or while ``restless``.
+        restless: the abilities have changed since the crew was looked up.
+        asleep: it has said PRE_SLEEP and was not woken since.
+        roused_for: the function it was woken for, until it grabs or sleeps.
+        rousals: how often it was woken; tells an old alarm from a new one.
+        running: ``{handle: job}`` that it runs.
+        waiting: jobs it is attached to.
+        exceptions: it asked for WORK_EXCEPTION packets.
+        last_ended: the last job it ended; a second ending of it is ignored.
+        gone: it has left.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.address = b"-"
+        self.client_id = b"-"
+        self.abilities: dict[bytes, float] = {}
+        self.crew: Crew | None = None
+        self.restless = False
+        self.asleep = False
+        self.roused_for: Function | None = None
+        self.rousals = 0
+        self.running: dict[bytes, Job] = {}
+        self.waiting: set[Job] = set()
+        self.exceptions = False
+        self.last_ended = b""
+        self.gone = False
+
+    # What the broker says. Each call only writes down; none may call back.
+
+    def job_created(self, handle: bytes) -> None:
+        """The submission was accepted under this handle. Answers come in order of submission."""
+        raise NotImplementedError
+
+    def refused(self, code: bytes, text: bytes) -> None:
+        """The request was not accepted; ``code`` is a word of the protocol, section 1.5."""
+        raise NotImplementedError
+
+    def noop(self) -> None:
+        """Wake up: there may be work."""
+        raise NotImplementedError
+
+    def work_update(self, kind: int, body: bytes, start: int) -> None:
+        """A job this peer waits for has news.
+
+        Args:
+            kind: one of the kinds in ``progress``.
+            body: handle, NUL, payload, as the worker's packet had it, so that
+                a dialect which says the same can pass it on without a copy.
+            start: where in ``body`` the payload begins.
+        """
+        raise NotImplementedError
+
+    def work_fail(self, handle: bytes) -> None:
+        """A job this peer waits for has failed for good."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""One connection's language: bytes in, calls to the broker; replies in, bytes out."""

@@ -1,0 +1,1 @@
+"""The job server's body: sockets, turns, signals, settings."""

@@ -1,0 +1,145 @@
+"""A socket and the connection that speaks through it.
+
+A session reads once when its socket is ready and writes once when a turn is over;
+what to say is its connection's business. When the kernel takes no more, it waits
+until there is room, and stops reading from a peer that does not read.
+
+Large answers go out with ``sendmsg`` from where they lie; small ones are joined,
+because one copy is cheaper than many vectors.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Final
+
+from geartrain.frontends.gear import GearConnection
+
+#: What one read asks for: enough for the packets of a turn, small enough to be cheap.
+READ_BYTES: Final = 32 * 1024
+#: ... and for a connection that is in the middle of a large packet.
+LARGE_READ_BYTES: Final = 512 * 1024
+#: Up to here the answers of a turn are joined before they are sent.
+JOIN_BYTES: Final = 128 * 1024
+#: Most parts in one sendmsg (Linux takes 1,024).
+VECTOR_PARTS: Final = 512
+
+IN: Final = 1
+OUT: Final = 4
+assert select.EPOLLIN == IN and select.EPOLLOUT == OUT
+
+
+class Session:
+    """One accepted socket.
+
+    Attributes:
+        interest: what the poller watches for.
+        blocked: the kernel took no more; the rest goes when there is room.
+        ended: the peer has said all it had to say (EOF).
+        lost: the socket is of no further use.
+        since: when it last got a step further (steady seconds), for time limits.
+        held: bytes of an unfinished packet when last looked at.
+    """
+
+    def __init__(self, sock: socket.socket, connection: GearConnection, since: float) -> None:
+        self.socket = sock
+        self.number = connection.number
+        self.connection = connection
+        self.interest = IN
+        self.blocked = False
+        self.ended = False
+        self.lost = False
+        self.since = since
+        self.held = 0
+        self._sent_of_first = 0
+        # Bound once: looking a method up costs as much as a short call.
+        self._recv = sock.recv
+        self._send = sock.send
+
+    def read(self) -> None:
+        """Take what has arrived, once."""
+        connection = self.connection
+        wanted = connection.reader.wanted
+        try:
+            if wanted > READ_BYTES:
+                data = self._recv(wanted if wanted < LARGE_READ_BYTES else LARGE_READ_BYTES)
+            else:
+                data = self._recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.lost = True
+            return
+        if not data:
+            self.ended = True
+            return
+        connection.receive_data(data)
+
+    def flush(self) -> None:
+        """Send what the connection has written down, as far as the kernel takes it."""
+        connection = self.connection
+        if self.blocked or self.lost:
+            return
+        out = connection.out
+        if not out:
+            return
+        size = connection.out_bytes
+        if size > JOIN_BYTES or self._sent_of_first:
+            self._flush_vectors()
+            return
+        data = b"".join(out) if len(out) > 1 else out[0]
+        try:
+            sent = self._send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.lost = True
+            return
+        connection.out = []
+        if sent == size:
+            connection.out_bytes = 0
+            return
+        connection.out.append(data[sent:])
+        connection.out_bytes = size - sent
+        self.blocked = True
+
+    def _flush_vectors(self) -> None:
+        connection = self.connection
+        out = connection.out
+        while out:
+            parts: list[bytes | memoryview] = list(out[:VECTOR_PARTS])
+            if self._sent_of_first:
+                parts[0] = memoryview(out[0])[self._sent_of_first :]
+            try:
+                sent = self.socket.sendmsg(parts)
+            except (BlockingIOError, InterruptedError):
+                self.blocked = True
+                return
+            except OSError:
+                self.lost = True
+                return
+            connection.out_bytes -= sent
+            done = 0
+            left = sent + self._sent_of_first
+            while done < len(out) and left >= len(out[done]):
+                left -= len(out[done])
+                done += 1
+            del out[:done]
+            self._sent_of_first = left
+        self._sent_of_first = 0
+        connection.out_bytes = 0
+
+    def wants(self) -> int:
+        """What the poller should watch for now."""
+        interest = OUT if self.blocked else 0
+        if not self.ended and not self.connection.held_back and not self.connection.closing:
+            interest |= IN
+        return interest
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more will come of this session: close it."""
+        if self.lost:
+            return True
+        return (self.ended or self.connection.closing) and not self.connection.out
