@@ -12,6 +12,14 @@ PYTHONS ?= 3.11 3.12 3.13
 # is still to be written.
 MAYBE_NONE = || [ $$? -eq 5 ]
 
+# In CI a build without a compiler is an accident, not a choice.
+ifeq ($(CI),true)
+export GEARTRAIN_COMPILE ?= require
+endif
+
+# One thing after another, also with -j: the words build on each other.
+.NOTPARALLEL:
+
 .PHONY: help
 help: ## list these words
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,7 +68,8 @@ fix: tools ## let ruff mend and format what it can
 
 # ── testing ──────────────────────────────────────────────────────────────────
 
-HOT_TESTS := $(wildcard tests/protocol tests/broker tests/frontends tests/server)
+# What exercises the hot path, and so is run once more against the plain files.
+HOT_TESTS := $(wildcard tests/protocol tests/broker tests/frontends tests/server tests/conformance)
 
 .PHONY: test
 test: ci-deps setup check test-short test-pure test-compiled ## all of it, in short form where it is long
@@ -77,6 +86,13 @@ test-pure: tools ## the hot path's tests against the plain files in src/
 test-short: setup ## soak, chaos and fuzz, a few seconds each
 	GEARTRAIN_SECONDS=$(SHORT) $(PYTEST) -m "soak or chaos or fuzz" $(MAYBE_NONE)
 	@if [ -d fuzz ]; then $(PY) -m fuzz --seconds $(SHORT); fi
+
+.PHONY: coverage
+coverage: tools ## which lines the suite runs (plain files), in htmlcov/
+	PYTHONPATH=src $(PY) -m coverage run -m pytest
+	$(PY) -m coverage combine -q
+	$(PY) -m coverage html -q
+	$(PY) -m coverage report --skip-covered --sort=cover
 
 .PHONY: test-versions
 test-versions: ## the suite under each of PYTHONS that is on this machine

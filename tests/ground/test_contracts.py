@@ -86,8 +86,11 @@ def named_modules(root: Path) -> list[str]:
         for name in contract.get(key, [])
         if name.startswith("geartrain.") and "*" not in name
     }
-    layers = {name for row in contracts(root)[0]["layers"] for name in row.split(" | ")}
-    names |= {name for name in layers if not name.startswith("(")}
+    for contract in contracts(root):
+        for container in contract.get("containers", []):
+            inside = container.removeprefix("geartrain").lstrip(".")
+            layers = {name for row in contract["layers"] for name in row.split(" | ")}
+            names |= {f"{inside}/{name}".lstrip("/") for name in layers if name[0] != "("}
     home = root / "src" / "geartrain"
     return sorted(
         f"{name}/__init__.py" if (home / name).is_dir() else f"{name}.py" for name in names
