@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance.conftest import Dial
 from tests.conformance.servers import Server
-from tests.conformance.wire import T, label
+from tests.conformance.wire import T, Wire, label
 from tests.support import wait_until
 
 
@@ -20,6 +20,18 @@ def soon(seconds: float = 1.0) -> tuple[bytes, float]:
     """
     when = int(time.time() + seconds + 0.5)
     return b"%d" % when, float(when)
+
+
+def collect(worker: Wire, count: int) -> list[bytes]:
+    """Do jobs until so many are done; their workloads in order."""
+    done: list[bytes] = []
+
+    def enough() -> bool:
+        done.extend(worker.workloads())
+        return len(done) >= count
+
+    wait_until(enough)
+    return done
 
 
 # ── epoch ────────────────────────────────────────────────────────────────────
@@ -92,8 +104,7 @@ def test_jobs_for_later_come_in_the_order_of_their_times(
         client.send(T.SUBMIT_JOB_EPOCH, name, b"", b"%d" % (int(when) + later), workload)
         client.created()
 
-    done: list[bytes] = []
-    wait_until(lambda: done.extend(worker.workloads()) or len(done) == 3)
+    done = collect(worker, 3)
 
     assert done == [b"first", b"second", b"third"]
     assert time.time() >= wall + 1
@@ -111,9 +122,7 @@ def test_foreground_job_of_the_same_unique_waits_along(
     assert other.submit(name, b"now!", b"same") == handle
 
     worker.grab_none()
-    done: list[bytes] = []
-    wait_until(lambda: done.extend(worker.workloads()) or done)
-    assert done == [b"w"]
+    assert collect(worker, 1) == [b"w"]
     assert time.time() >= wall
     other.expect(T.WORK_COMPLETE, handle, b"")
     client.expect_nothing()

@@ -255,7 +255,7 @@ def test_worker_that_only_ever_sleeps_and_grabs_when_woken_gets_every_job(
     for _ in range(30):
         client.created()
 
-    done = []
+    done: list[bytes] = []
     while len(done) < 30:
         for worker in workers:
             worker.expect(T.NOOP)
