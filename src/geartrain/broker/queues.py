@@ -11,7 +11,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from mypy_extensions import mypyc_attr
+from geartrain._native import mypyc_attr
 
 #: Below this many stale entries a sweep is not worth it.
 SWEEP_FROM: Final = 1024

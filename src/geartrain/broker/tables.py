@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from mypy_extensions import mypyc_attr
+from geartrain._native import mypyc_attr
 
 from geartrain.broker.queues import Alarm, Entry, Fifo
 from geartrain.terms import LOW, NORMAL

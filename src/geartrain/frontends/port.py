@@ -7,7 +7,7 @@ a turn.
 
 from __future__ import annotations
 
-from mypy_extensions import mypyc_attr
+from geartrain._native import mypyc_attr
 
 from geartrain.broker.broker import Broker
 

@@ -37,7 +37,10 @@ class Reactor:
     Args:
         house: the server around the connections.
         on_accept: called with a listening socket that has connections waiting.
-        on_close: called with a session that has ended and its reason.
+        on_close: called with a session that has ended.
+        max_output_bytes: answers waiting for one peer at which it is disconnected.
+        wall: seconds since 1970; epoch jobs follow it.
+        steady: seconds of a clock that never jumps; time limits follow it.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class Reactor:
         on_accept: Callable[[socket.socket], None],
         on_close: Callable[[Session], None],
         max_output_bytes: int,
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.house = house
         self.broker: Broker = house.broker
@@ -62,8 +67,8 @@ class Reactor:
         self._on_close = on_close
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
-        self._monotonic = time.monotonic
-        self._time = time.time
+        self._monotonic = steady
+        self._time = wall
 
     def fileno(self) -> int:
         """What an event loop should watch for reading."""

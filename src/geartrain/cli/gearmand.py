@@ -1,0 +1,221 @@
+"""``gearmand``: the job server as a command.
+
+The command line is the C server's, made from the table of ``server.settings``; a
+TOML file may say the same things. The order is: defaults, file, command line, and
+only then is anything opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from geartrain import __version__
+from geartrain._build import describe
+from geartrain.errors import ConfigurationError
+from geartrain.server import settings as s
+from geartrain.server.lifecycle import (
+    become,
+    go_to_background,
+    notify,
+    pid_file,
+    raise_descriptor_limit,
+    report_ready,
+    watchdog_seconds,
+)
+from geartrain.server.logs import NOTICE, ServerLog
+
+log = logging.getLogger("geartrain.server")
+
+_TITLES = {
+    "listen": "where it listens",
+    "jobs": "jobs and workers",
+    "limits": "limits that keep one peer from hurting the others",
+    "process": "the process",
+    "log": "log",
+    "compatibility": "accepted for the C server's sake",
+}
+
+_EXAMPLES = """
+examples:
+  gearmand                                   listen on port 4730 of all addresses
+  gearmand -d -l /var/log/gearmand.log -P /run/gearmand.pid
+  gearmand -L 127.0.0.1 -L '[::1]' -L unix:/run/gearmand.sock
+  gearmand --config /etc/gearmand.toml       the same settings in a file:
+                                               [listen]
+                                               port = 4731
+                                               [limits]
+                                               max-memory = "2GiB"
+  gearmand --config FILE --check-args        say whether all is right, and stop
+
+signals: TERM, INT stop at once; USR1 stops when all jobs are done; HUP reopens the log
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            option = message.partition(": ")[2].split()[0]
+            message = f"unrecognised option '{option}'"
+        self.exit(1, f"gearmand: {message}; see gearmand --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line, from the table of settings."""
+    parser = _Parser(
+        prog="gearmand",
+        description="The geartrain job server: takes jobs from Gearman clients and gives them to"
+        " workers.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    general = parser.add_argument_group("general")
+    general.add_argument("-h", "--help", action="help", help="show this help and stop")
+    general.add_argument("-V", "--version", action="store_true", help="show the version and stop")
+    general.add_argument("--config", metavar="FILE.toml", help="read settings from a TOML file")
+    general.add_argument("--check-args", action="store_true", help="check all settings and stop")
+    groups: dict[str, Any] = {}
+    for name, one in s.FIELDS.items():
+        meta = one.metadata
+        table = meta["table"]
+        if table not in groups:
+            groups[table] = parser.add_argument_group(_TITLES[table])
+        flags = [f"-{meta['short']}"] if meta["short"] else []
+        flags.append(f"--{s.option_name(name)}")
+        extra: dict[str, Any] = {"dest": name, "default": None, "help": _help(meta, one.default)}
+        if meta["kind"] == s.FLAG:
+            extra["action"] = "store_true"
+        else:
+            extra["metavar"] = meta["metavar"] or {"seconds": "TIME", "bytes": "SIZE"}.get(
+                meta["kind"], "N"
+            )
+            if meta["kind"] == s.TEXTS:
+                extra["action"] = "append"
+        groups[table].add_argument(*flags, **extra)
+    return parser
+
+
+def _help(meta: Any, default: object) -> str:
+    text = str(meta["help"]).replace("%", "%%")
+    if meta["kind"] in (s.FLAG, s.TEXTS) or default == "":
+        return text
+    if meta["kind"] == s.SIZE and isinstance(default, int):
+        return f"{text} (default: {_size(default)})"
+    if meta["kind"] == s.TIME:
+        return f"{text} (default: {default:g}s)"
+    return f"{text} (default: {default})"
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count and count % size == 0:
+            return f"{count // size}{unit}"
+    return str(count)
+
+
+def read_settings(arguments: argparse.Namespace) -> s.Settings:
+    """Defaults, then the file, then the command line.
+
+    Raises:
+        ConfigurationError: something is unknown, unreadable or out of range.
+    """
+    found: dict[str, object] = s.read_toml(arguments.config) if arguments.config else {}
+    for name in s.FIELDS:
+        value = getattr(arguments, name)
+        if value is not None:
+            found[name] = s.read_value(name, value, f"--{s.option_name(name)}")
+    settings = s.Settings(**found)  # type: ignore[arg-type]
+    environment_port = os.environ.get("GEARMAND_PORT", "")
+    if settings.port == "4730" and environment_port and "://" not in environment_port:
+        settings = s.Settings(**{**found, "port": environment_port})  # type: ignore[arg-type]
+    return settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    arguments = build_parser().parse_args(argv)
+    if arguments.version:
+        from geartrain.server.jobserver import PROTOCOL_VERSION
+
+        print(f"\ngearmand {PROTOCOL_VERSION} - geartrain {__version__} ({describe()})")
+        return 0
+    try:
+        settings = read_settings(arguments)
+        if arguments.check_args:
+            from geartrain.server.jobserver import JobServer
+            from geartrain.server.listener import port_number
+
+            port_number(settings.port)
+            JobServer(settings)
+            print("all settings are right")
+            return 0
+        return run(settings)
+    except ConfigurationError as error:
+        print(f"gearmand: {error}", file=sys.stderr)
+        return 1
+
+
+def run(settings: s.Settings) -> int:
+    """Serve until told to stop.
+
+    Raises:
+        ConfigurationError: something the settings ask for cannot be had.
+    """
+    from geartrain.server.loop import HostedLoop
+
+    descriptor = go_to_background() if settings.daemon else -1
+    raise_descriptor_limit(settings.file_descriptors)
+    server_log = ServerLog(settings)
+    with asyncio.Runner(loop_factory=HostedLoop) as runner, pid_file(settings.pid_file):
+        return runner.run(_serve(settings, server_log, descriptor))
+
+
+async def _serve(settings: s.Settings, server_log: ServerLog, descriptor: int) -> int:
+    from geartrain.server.jobserver import JobServer, addresses_text
+
+    server = JobServer(settings, inherit=True)
+    async with server:
+        if settings.user:
+            become(settings.user)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.end)
+        loop.add_signal_handler(signal.SIGUSR1, server.drain)
+        loop.add_signal_handler(signal.SIGHUP, server_log.reopen)
+        # Jobs hold no cycles of objects, so the collector would find nothing
+        # in millions of them, slowly. What exists now never goes away.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        log.log(
+            NOTICE, "geartrain %s (%s) listens on %s, pid %d", __version__, describe(),
+            addresses_text(server.addresses), os.getpid(),
+        )  # fmt: skip
+        if descriptor >= 0:
+            report_ready(descriptor)
+        notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS=serving")
+        every = watchdog_seconds()
+        if every:
+            _feed_watchdog(loop, every)
+        await server.serve_until_ended()
+        notify("STOPPING=1")
+        log.log(NOTICE, "stopping")
+    return 0
+
+
+def _feed_watchdog(loop: asyncio.AbstractEventLoop, every: float) -> None:
+    notify("WATCHDOG=1")
+    loop.call_later(every, _feed_watchdog, loop, every)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,369 @@
+"""JobServer: builds everything, starts it, lets it run out, stops it.
+
+In somebody's asyncio program::
+
+    async with JobServer(Settings(listen=("127.0.0.1:0",))) as server:
+        print(server.addresses)
+        ...
+
+``gearmand`` does the same in a loop of its own (see ``loop``), which only changes
+who waits for the sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+
+from geartrain import __version__
+from geartrain.broker.broker import Broker
+from geartrain.broker.state import HandleMaker, Rules
+from geartrain.errors import ConfigurationError
+from geartrain.frontends.port import Bounds, House
+from geartrain.server.listener import inherited_listeners, open_listeners, tune
+from geartrain.server.loop import HostedLoop
+from geartrain.server.reactor import ACCEPTS, Reactor
+from geartrain.server.session import Session
+from geartrain.server.settings import Settings
+
+log = logging.getLogger("geartrain.server")
+
+#: What clients read as the server's version. They choose units by it: from 1.1.19
+#: CAN_DO_TIMEOUT is milliseconds, as it is here (protocol reference, 2.11).
+PROTOCOL_VERSION = f"1.1.99-geartrain-{__version__}"
+
+#: Seconds between looks at connections that stall.
+_SWEEP_SECONDS = 5.0
+#: Seconds without accepting after the process ran out of file descriptors.
+_FULL_SECONDS = 0.5
+
+
+class _House(House):
+    """The server as its front-ends know it."""
+
+    def __init__(self, broker: Broker, bounds: Bounds, end: Callable[[bool], None]) -> None:
+        super().__init__(broker, bounds)
+        self._end = end
+
+    def shut_down(self, graceful: bool) -> None:
+        self._end(graceful)
+
+
+class JobServer:
+    """A Gearman job server.
+
+    Args:
+        settings: see ``Settings``; the defaults listen on port 4730 of all addresses.
+        inherit: take over sockets that systemd passes in the environment.
+        wall, steady: the clocks jobs live by; a test may hand in its own.
+
+    Attributes:
+        addresses: where it listens, once started: ``(host, port)`` or a unix path.
+        broker: its mind; read it through its inspection methods only.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        inherit: bool = False,
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings or Settings()
+        self._wall = wall
+        self._steady = steady
+        self._inherit = inherit
+        self.addresses: list[tuple[str, int] | str] = []
+        self.broker = Broker(_rules(self.settings), _handles(self.settings))
+        self._reactor: Reactor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._listeners: list[socket.socket] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._ended = asyncio.Event()
+        self._draining_until = 0.0
+        self._refused_at = 0.0
+
+    # ── life ─────────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """Open the sockets and serve them.
+
+        Raises:
+            ConfigurationError: an address cannot be bound.
+        """
+        if self._reactor is not None:
+            raise RuntimeError("this server has been started already; make a new JobServer")
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self.broker.tick(self._wall(), self._steady())
+        listeners = inherited_listeners(os.environ, os.getpid()) if self._inherit else []
+        self._listeners = listeners or open_listeners(self.settings)
+        bounds = Bounds()
+        bounds.max_packet_bytes = self.settings.max_packet_bytes
+        bounds.pause_output_bytes = self.settings.pause_output
+        house = _House(self.broker, bounds, self._asked_to_end)
+        house.version = PROTOCOL_VERSION
+        house.pid = os.getpid()
+        house.verbosity = self.settings.verbose
+        house.may_shut_down = self.settings.admin_shutdown
+        reactor = Reactor(
+            house, self._accept, self._on_close, self.settings.max_output, self._wall, self._steady
+        )
+        self._reactor = reactor
+        for sock in self._listeners:
+            reactor.listen(sock)
+            name = sock.getsockname()
+            self.addresses.append(name if isinstance(name, str) else (name[0], name[1]))
+            log.info("listening on %s", self._spell(name))
+        if isinstance(loop, HostedLoop):
+            loop.hosted.host(reactor)
+        else:
+            loop.add_reader(reactor.fileno(), self._turn)
+        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    async def __aenter__(self) -> JobServer:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def serve_until_ended(self) -> None:
+        """Wait until somebody stops the server."""
+        await self._ended.wait()
+
+    async def stop(self) -> None:
+        """Stop at once: connections are closed, jobs in memory are gone."""
+        reactor, loop = self._reactor, self._loop
+        if reactor is None or loop is None:
+            return
+        self._reactor = None
+        for timer in (self._timer, self._sweeper):
+            if timer is not None:
+                timer.cancel()
+        reactor.send()
+        if isinstance(loop, HostedLoop):
+            loop.hosted.leave()
+        else:
+            loop.remove_reader(reactor.fileno())
+        reactor.close()
+        for sock in self._listeners:
+            name = sock.getsockname()
+            sock.close()
+            if isinstance(name, str) and name and not self._inherit:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)
+        self._ended.set()
+
+    def drain(self) -> None:
+        """Stop gracefully: no new jobs, until all are done or ``graceful_timeout`` is over.
+
+        Workers may still come, because somebody has to do the jobs that are left.
+        """
+        loop = self._loop
+        if loop is None or self._draining_until:
+            return
+        self.broker.rules.accept_new_work = False
+        timeout = self.settings.graceful_timeout
+        self._draining_until = time.monotonic() + timeout if timeout else float("inf")
+        left = len(self.broker.job_handles())
+        log.warning("shutting down gracefully: %d jobs are left, new ones are refused", left)
+        loop.call_soon(self._drain_on)
+
+    def _drain_on(self) -> None:
+        loop = self._loop
+        if loop is None or self._reactor is None:
+            return
+        if self.broker.idle:
+            self._ended.set()
+        elif time.monotonic() >= self._draining_until:
+            left = len(self.broker.job_handles())
+            log.error("graceful shutdown took too long: %d jobs are given up", left)
+            self._ended.set()
+        else:
+            loop.call_later(0.05, self._drain_on)
+
+    def end(self) -> None:
+        """Make ``serve_until_ended`` return; safe in a signal handler of the loop."""
+        self._ended.set()
+
+    def _asked_to_end(self, graceful: bool) -> None:
+        log.warning("shutdown asked for over the admin protocol")
+        assert self._loop is not None and self._reactor is not None
+        self._reactor.interrupted = True
+        self._loop.call_soon(self.drain if graceful else self.end)
+
+    # ── time ─────────────────────────────────────────────────────────────────
+
+    def _turn(self) -> None:
+        """A guest in somebody's loop: serve what is ready, and be called for what is due."""
+        reactor = self._reactor
+        if reactor is None:
+            return
+        reactor.turn()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        assert self._loop is not None
+        due = self.broker.next_deadline()
+        timer = self._timer
+        if due < 0.0:
+            return
+        when = self._loop.time() + due
+        if timer is not None and not timer.cancelled() and timer.when() <= when:
+            return
+        if timer is not None:
+            timer.cancel()
+        self._timer = self._loop.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._reactor is not None:
+            self._reactor.tick()
+            self._set_timer()
+
+    def tick(self) -> None:
+        """Let what is due by the clocks happen now; for clocks that somebody turns."""
+        if self._reactor is not None:
+            self._ring()
+
+    # ── connections ──────────────────────────────────────────────────────────
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._reactor.sessions) if self._reactor is not None else 0
+
+    def _accept(self, listener: socket.socket) -> None:
+        reactor = self._reactor
+        if reactor is None:
+            return
+        for _ in range(ACCEPTS):
+            try:
+                sock, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._cannot_accept(listener, error)
+                return
+            limit = self.settings.max_connections
+            if limit and len(reactor.sessions) >= limit:
+                sock.close()
+                self._complain(f"refusing connections: max-connections {limit} reached")
+                continue
+            try:
+                tune(sock, self.settings)
+            except OSError:
+                sock.close()  # gone before we could greet it
+                continue
+            session = reactor.admit(sock)
+            where = address[0] if isinstance(address, tuple) else "unix"
+            session.connection.address = str(where).encode()
+            log.debug("connection %d from %s", session.number, where)
+
+    def _cannot_accept(self, listener: socket.socket, error: OSError) -> None:
+        """Out of descriptors (or worse): look away for a while instead of spinning."""
+        reactor, loop = self._reactor, self._loop
+        assert reactor is not None and loop is not None
+        reactor.unlisten(listener)
+        loop.call_later(_FULL_SECONDS, self._listen_again, listener)
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            self._complain(
+                "cannot accept connections: out of file descriptors; raise --file-descriptors"
+            )
+        else:
+            self._complain(f"cannot accept connections: {error.strerror}")
+
+    def _listen_again(self, listener: socket.socket) -> None:
+        if self._reactor is not None:
+            self._reactor.listen(listener)
+
+    def _complain(self, text: str) -> None:
+        """Log a fault that repeats, once a second at most."""
+        now = time.monotonic()
+        if now - self._refused_at >= 1.0:
+            self._refused_at = now
+            log.error("%s", text)
+
+    def _on_close(self, session: Session) -> None:
+        log.debug("connection %d closed", session.number)
+
+    def _sweep(self) -> None:
+        """Close connections that never spoke, or stopped in the middle of a packet."""
+        loop, reactor = self._loop, self._reactor
+        if loop is None or reactor is None:
+            return
+        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+        now = self._steady()
+        silent, stalled = self.settings.handshake_timeout, self.settings.packet_timeout
+        for session in list(reactor.sessions.values()):
+            reader = session.connection.reader
+            if not session.connection.spoke:
+                if silent and now - session.since > silent:
+                    log.info("connection %d has said nothing for %gs", session.number, silent)
+                    reactor.dismiss(session)
+                continue
+            held = reader.held
+            if not held or held != session.held or session.connection.held_back:
+                session.held = held
+                session.since = now
+            elif stalled and now - session.since > stalled:
+                log.warning(
+                    "connection %d stopped in the middle of a packet for %gs, closing it",
+                    session.number, stalled,
+                )  # fmt: skip
+                reactor.dismiss(session)
+
+    @staticmethod
+    def _spell(name: object) -> str:
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix:{name}"
+
+
+def _rules(settings: Settings) -> Rules:
+    rules = Rules()
+    rules.job_retries = settings.job_retries
+    rules.worker_wakeup = settings.worker_wakeup
+    rules.wakeup_seconds = settings.wakeup_delay
+    rules.strict_order = settings.strict_order
+    rules.fail_on_timeout = settings.fail_on_timeout
+    rules.max_functions = settings.max_functions
+    rules.max_jobs_per_function = settings.max_jobs_per_function
+    rules.max_memory_bytes = settings.max_memory
+    rules.exceptions = settings.exceptions
+    return rules
+
+
+def _handles(settings: Settings) -> HandleMaker:
+    prefix = settings.job_handle_prefix
+    if not prefix:
+        prefix = "H:" + socket.gethostname()[:40]
+    if any(ch.isspace() or not ch.isprintable() for ch in prefix):
+        raise ConfigurationError(
+            f"job-handle-prefix {prefix!r} holds white space or control characters; leave them out"
+        )
+    text = prefix.encode() + b":"
+    if len(text) > 46:
+        raise ConfigurationError(
+            f"job-handle-prefix {prefix!r} is too long: at most 45 bytes, so that handles stay "
+            f"within the 63 that clients keep"
+        )
+    return HandleMaker(text)
+
+
+def addresses_text(addresses: Iterable[tuple[str, int] | str]) -> str:
+    """Addresses as people write them, separated by commas."""
+    return ", ".join(a if isinstance(a, str) else f"{a[0]}:{a[1]}" for a in addresses)

@@ -1,0 +1,89 @@
+"""The server's log: stderr or a file that can be rotated, text or JSON, perhaps syslog too.
+
+Loggers are ``geartrain.*`` of the standard library; a program that embeds the
+server configures them itself, and nothing here runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import sys
+
+from geartrain.errors import ConfigurationError
+from geartrain.server.settings import Settings
+
+NOTICE = 25
+ALERT = 55
+
+_LEVELS = {
+    "FATAL": 60, "ALERT": ALERT, "CRITICAL": logging.CRITICAL, "ERROR": logging.ERROR,
+    "WARNING": logging.WARNING, "NOTICE": NOTICE, "INFO": logging.INFO, "DEBUG": logging.DEBUG,
+}  # fmt: skip
+
+_PLAIN = "%(levelname)8s %(asctime)s %(message)s"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and what ``extra`` gave."""
+
+    _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its newline."""
+        row: dict[str, object] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        row.update({k: v for k, v in vars(record).items() if k not in self._USUAL})
+        if record.exc_info:
+            row["exception"] = self.formatException(record.exc_info)
+        return json.dumps(row, default=str)
+
+
+class ServerLog:
+    """What ``gearmand`` set up; ``reopen`` follows a rotation."""
+
+    def __init__(self, settings: Settings) -> None:
+        logging.addLevelName(NOTICE, "NOTICE")
+        logging.addLevelName(ALERT, "ALERT")
+        logging.addLevelName(60, "FATAL")
+        root = logging.getLogger("geartrain")
+        root.setLevel(_LEVELS[settings.verbose])
+        root.propagate = False
+        self._file: logging.handlers.WatchedFileHandler | None = None
+        formatter = JsonFormatter() if settings.log_json else logging.Formatter(_PLAIN)
+        handler: logging.Handler
+        if settings.log_file == "none":
+            handler = logging.NullHandler()
+        elif settings.log_file == "stderr":
+            handler = logging.StreamHandler(sys.stderr)
+        else:
+            try:
+                self._file = logging.handlers.WatchedFileHandler(settings.log_file)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"cannot write log file {settings.log_file}: {error.strerror}; "
+                    f"choose another with --log-file, or `stderr`"
+                ) from error
+            handler = self._file
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+        if settings.syslog:
+            try:
+                syslog = logging.handlers.SysLogHandler("/dev/log")
+            except OSError as error:
+                raise ConfigurationError(
+                    f"cannot reach syslog at /dev/log: {error.strerror}; leave --syslog out"
+                ) from error
+            syslog.setFormatter(logging.Formatter("gearmand: %(message)s"))
+            root.addHandler(syslog)
+
+    def reopen(self) -> None:
+        """Go on in a new file of the same name."""
+        logging.getLogger("geartrain.server").log(NOTICE, "SIGHUP, reopening log file")
+        if self._file is not None:
+            self._file.reopenIfNeeded()

@@ -1,0 +1,333 @@
+"""What an operator may set: one table for the command line, the TOML file and the docs.
+
+Each field says its default, its unit, its option letters and what it is for; the
+parser of ``gearmand``, the TOML reader and the reference page are made from it, so
+that a setting exists in one place. Where a value came from (``--option`` or
+``file: table.key``) is named when it is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from geartrain.errors import ConfigurationError
+
+#: Kinds of value. They decide how text is read and how the default is shown.
+TEXT: Final = "text"
+COUNT: Final = "count"
+SIZE: Final = "bytes"
+TIME: Final = "seconds"
+FLAG: Final = "flag"
+TEXTS: Final = "texts"
+LEVEL: Final = "level"
+
+LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
+
+_SIZE_UNITS: Final = {
+    "": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 2**20, "mb": 2**20, "mib": 2**20,
+    "g": 2**30, "gb": 2**30, "gib": 2**30, "t": 2**40, "tb": 2**40, "tib": 2**40,
+}  # fmt: skip
+_TIME_UNITS: Final = {
+    "": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0
+}  # fmt: skip
+
+
+def setting(
+    default: Any,
+    kind: str,
+    help: str,
+    *,
+    table: str = "",
+    short: str = "",
+    metavar: str = "",
+    least: float | None = None,
+    most: float | None = None,
+    hidden: bool = False,
+) -> Any:
+    """Declare one setting; see ``Settings``."""
+    return field(
+        default=default,
+        metadata={
+            "kind": kind, "help": help, "table": table, "short": short, "metavar": metavar,
+            "least": least, "most": most, "hidden": hidden,
+        },
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything ``gearmand`` can be told. Times in seconds, sizes in bytes; 0 is "no bound"."""
+
+    # ── where it listens ─────────────────────────────────────────────────────
+    listen: tuple[str, ...] = setting(
+        (), TEXTS, "address to listen on: HOST, HOST:PORT, [IPV6]:PORT or unix:/PATH; may be"
+        " given several times (default: all addresses, IPv4 and IPv6)",
+        table="listen", short="L", metavar="ADDRESS",
+    )  # fmt: skip
+    port: str = setting(
+        "4730", TEXT, "port or service name; GEARMAND_PORT in the environment replaces 4730",
+        table="listen", short="p", metavar="PORT",
+    )  # fmt: skip
+    backlog: int = setting(
+        1024, COUNT, "connections that may wait to be accepted", table="listen", short="b", least=1
+    )
+    unix_mode: str = setting(
+        "660", TEXT, "permissions of unix sockets, octal", table="listen", metavar="MODE"
+    )
+    keepalive: bool = setting(
+        True, FLAG, "TCP keepalive on accepted connections (always on; accepted for the C"
+        " server's sake)", table="listen",
+    )  # fmt: skip
+    keepalive_idle: int = setting(
+        60, COUNT, "seconds of silence before the first keepalive probe; -1: the system's",
+        table="listen", least=-1,
+    )  # fmt: skip
+    keepalive_interval: int = setting(
+        15, COUNT, "seconds between keepalive probes; -1: the system's", table="listen", least=-1
+    )
+    keepalive_count: int = setting(
+        4, COUNT, "probes without answer before the peer is dead; -1: the system's",
+        table="listen", least=-1,
+    )  # fmt: skip
+    user_timeout: float = setting(
+        120.0, TIME, "unacknowledged output for this long ends a connection (TCP_USER_TIMEOUT)",
+        table="listen", least=0,
+    )  # fmt: skip
+
+    # ── jobs ─────────────────────────────────────────────────────────────────
+    job_retries: int = setting(
+        -1, COUNT, "times a job is given out before the loss of its worker makes it fail;"
+        " -1: for ever, 0 is the same as 1", table="jobs", short="j", least=-1,
+    )  # fmt: skip
+    job_handle_prefix: str = setting(
+        "", TEXT, "what job handles begin with (default: H:<host name>)", table="jobs",
+        metavar="PREFIX",
+    )  # fmt: skip
+    worker_wakeup: int = setting(
+        1, COUNT, "sleeping workers woken for each waiting job; 0: all of them",
+        table="jobs", short="w", least=0,
+    )  # fmt: skip
+    wakeup_delay: float = setting(
+        1.0, TIME, "a woken worker that does not grab a job for so long is passed over;"
+        " 0: never", table="jobs", least=0,
+    )  # fmt: skip
+    round_robin: bool = setting(
+        True, FLAG, "functions of a worker take turns (always on; see --strict-order)",
+        table="jobs", short="R",
+    )  # fmt: skip
+    strict_order: bool = setting(
+        False, FLAG, "jobs of the function that a worker registered first go first, and"
+        " priorities count only inside a function", table="jobs",
+    )  # fmt: skip
+    exceptions: bool = setting(
+        False, FLAG, "send WORK_EXCEPTION to every client, not only to those that ask for it",
+        table="jobs",
+    )  # fmt: skip
+    fail_on_timeout: bool = setting(
+        False, FLAG, "a job that exceeds its worker's time limit fails, instead of going to"
+        " another worker", table="jobs",
+    )  # fmt: skip
+
+    # ── limits ───────────────────────────────────────────────────────────────
+    max_packet_bytes: int = setting(
+        256 * 2**20, SIZE, "largest packet body", table="limits", least=1024
+    )
+    max_connections: int = setting(
+        0, COUNT, "connections at once; more are closed at once (0: as many as file descriptors"
+        " allow)", table="limits", least=0,
+    )  # fmt: skip
+    max_jobs_per_function: int = setting(
+        0, COUNT, "jobs of one function at which submissions are refused, unless maxqueue says"
+        " otherwise", table="limits", least=0,
+    )  # fmt: skip
+    max_functions: int = setting(
+        1_000_000, COUNT, "functions known at once", table="limits", least=0
+    )
+    max_memory: int = setting(
+        0, SIZE, "budget for jobs in memory; more are refused", table="limits", least=0
+    )
+    pause_output: int = setting(
+        2**20, SIZE, "answers waiting for a peer that does not read, at which it is no longer"
+        " read from", table="limits", least=4096,
+    )  # fmt: skip
+    max_output: int = setting(
+        64 * 2**20, SIZE, "... at which it is disconnected", table="limits", least=4096
+    )
+    handshake_timeout: float = setting(
+        300.0, TIME, "a connection that has not said anything for so long is closed",
+        table="limits", least=0,
+    )  # fmt: skip
+    packet_timeout: float = setting(
+        120.0, TIME, "a connection that stops in the middle of a packet for so long is closed",
+        table="limits", least=0,
+    )  # fmt: skip
+    file_descriptors: int = setting(
+        0, COUNT, "limit of open files to ask the system for (0: the hard limit)",
+        table="limits", short="f", least=0,
+    )  # fmt: skip
+
+    # ── process ──────────────────────────────────────────────────────────────
+    daemon: bool = setting(False, FLAG, "run in the background", table="process", short="d")
+    pid_file: str = setting(
+        "", TEXT, "file for the process id, removed at the end", table="process", short="P",
+        metavar="FILE",
+    )  # fmt: skip
+    user: str = setting(
+        "", TEXT, "user to become once the sockets are open", table="process", short="u",
+        metavar="USER",
+    )  # fmt: skip
+    graceful_timeout: float = setting(
+        600.0, TIME, "how long a graceful shutdown waits for jobs to end", table="process", least=0
+    )
+    admin_shutdown: bool = setting(
+        False, FLAG, "let the admin command `shutdown [graceful]` end the server", table="process"
+    )
+
+    # ── log ──────────────────────────────────────────────────────────────────
+    log_file: str = setting(
+        "stderr", TEXT, "file, `stderr` or `none`; reopened on SIGHUP", table="log", short="l",
+        metavar="FILE",
+    )  # fmt: skip
+    verbose: str = setting(
+        "NOTICE", LEVEL, "how much to log: " + " ".join(LEVELS), table="log", metavar="LEVEL"
+    )
+    log_json: bool = setting(False, FLAG, "log JSON objects, one a line", table="log")
+    syslog: bool = setting(False, FLAG, "log to syslog too", table="log")
+
+    # ── accepted for the C server's sake ─────────────────────────────────────
+    threads: int = setting(
+        0, COUNT, "accepted and ignored: one thread does it all", table="compatibility", short="t",
+        least=0,
+    )  # fmt: skip
+    hashtable_buckets: int = setting(
+        991, COUNT, "accepted and ignored: tables grow by themselves", table="compatibility",
+        least=1,
+    )  # fmt: skip
+    coredump: bool = setting(
+        False, FLAG, "accepted and ignored: there is no crash handler to leave out",
+        table="compatibility",
+    )  # fmt: skip
+
+
+FIELDS: Final = {f.name: f for f in dataclasses.fields(Settings)}
+
+
+def option_name(name: str) -> str:
+    """How a field is spelled on the command line and in TOML."""
+    return name.replace("_", "-")
+
+
+def read_value(name: str, value: object, source: str) -> object:
+    """Turn what the user wrote into a field's value.
+
+    Args:
+        name: the field.
+        value: text from the command line, or a TOML value.
+        source: how to call the place it came from.
+
+    Raises:
+        ConfigurationError: naming source, value and what is allowed.
+    """
+    meta = FIELDS[name].metadata
+    kind = meta["kind"]
+    want = ""
+    result: object = value
+    if kind == FLAG:
+        if isinstance(value, bool):
+            return value
+        want = "true or false"
+    elif kind == TEXTS:
+        if isinstance(value, str):
+            return (value,)
+        if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+            return tuple(value)
+        want = "a list of texts"
+    elif kind == LEVEL:
+        if isinstance(value, str) and value in LEVELS:
+            return value
+        want = "one of " + " ".join(LEVELS)
+    elif kind == TEXT:
+        if isinstance(value, (str, int)) and not isinstance(value, bool):
+            return str(value)
+        want = "a text"
+    elif kind == COUNT:
+        want = "a whole number"
+        result = _whole(value)
+    elif kind == SIZE:
+        want = "a size such as 4096, 64KiB or 1G"
+        result = _with_unit(value, _SIZE_UNITS)
+        result = None if result is None else int(result)
+    else:
+        want = "a time such as 90, 500ms, 10s or 2h"
+        result = _with_unit(value, _TIME_UNITS)
+    if isinstance(result, (int, float)) and not isinstance(result, bool):
+        least, most = meta["least"], meta["most"]
+        if (least is None or result >= least) and (most is None or result <= most):
+            return result
+        bounds = [f"at least {least:g}"] if least is not None else []
+        bounds += [f"at most {most:g}"] if most is not None else []
+        want += ", " + " and ".join(bounds)
+    raise ConfigurationError(f"{source}: {value!r} is not valid: want {want}")
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", value):
+        return int(value)
+    return None
+
+
+def _with_unit(value: object, units: Mapping[str, float]) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return value
+    if not isinstance(value, str):
+        return None
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", value.strip())
+    if match is None or match[2].lower() not in units:
+        return None
+    return float(match[1]) * units[match[2].lower()]
+
+
+def read_toml(path: str) -> dict[str, object]:
+    """Fields set by a TOML file: ``[limits]`` ``max-packet-bytes = "64MiB"`` and so on.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or something in it is unknown or wrong.
+    """
+    try:
+        tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
+    known: dict[str, dict[str, str]] = {}
+    for name, one in FIELDS.items():
+        known.setdefault(one.metadata["table"], {})[option_name(name)] = name
+    found: dict[str, object] = {}
+    for table, content in tree.items():
+        if table not in known:
+            raise ConfigurationError(
+                f"{path}: unknown table [{table}]; known are " + ", ".join(f"[{t}]" for t in known)
+            )
+        if not isinstance(content, dict):
+            raise ConfigurationError(f"{path}: {table} must be a table: [{table}]")
+        for key, value in content.items():
+            source = f"{path}: {table}.{key}"
+            name = known[table].get(key.replace("_", "-"), "")
+            if not name:
+                raise ConfigurationError(
+                    f"{source} is unknown; [{table}] has " + ", ".join(sorted(known[table]))
+                )
+            found[name] = read_value(name, value, source)
+    return found
