@@ -1,0 +1,78 @@
+"""How often, and how long between: a value, not a loop.
+
+Pure: chance comes in as an argument, waiting is for whoever asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from geartrain.errors import ConfigurationError
+
+ExceptionTypes: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    backoff: float = 1.0
+    factor: float = 2.0
+    max_backoff: float = 300.0
+    jitter: float = 0.1
+    on: ExceptionTypes = Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(_Settings):
+    """Try again, after growing pauses.
+
+    Attributes:
+        attempts: runs in all, the first included.
+        backoff: seconds before the second attempt.
+        factor: each further pause is so many times the one before.
+        max_backoff: seconds, at most.
+        jitter: share of the pause by which it varies, up or down, so that a
+            crowd that failed together does not come back together.
+        on: which errors are worth another attempt.
+
+    Source: Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
+    """
+
+    attempts: int = 3
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ConfigurationError(f"attempts = {self.attempts}: want 1 or more")
+        if self.backoff < 0 or self.max_backoff < 0 or self.factor <= 0:
+            raise ConfigurationError("backoff, max_backoff and factor cannot be negative")
+        if not 0 <= self.jitter <= 1:
+            raise ConfigurationError(f"jitter = {self.jitter}: want 0 to 1")
+
+    def wants(self, failures: int, error: BaseException) -> bool:
+        """Whether to try again after so many failures, the last of which was ``error``."""
+        return failures < self.attempts and isinstance(error, self.on)
+
+    def pause(self, failures: int, chance: float) -> float:
+        """Seconds to wait before the next attempt.
+
+        Args:
+            failures: so far, counted from 1.
+            chance: uniform in [0, 1), drawn by the caller.
+        """
+        if failures < 1:
+            raise ValueError(f"failures = {failures}: a first attempt needs no pause")
+        try:
+            whole = self.backoff * self.factor ** (failures - 1)
+        except OverflowError:
+            whole = self.max_backoff
+        whole = min(self.max_backoff, whole)
+        return min(self.max_backoff, whole * (1.0 + self.jitter * (2.0 * chance - 1.0)))
+
+
+def retry_of(value: Retry | int) -> Retry | None:
+    """What ``retry=`` may be: a ``Retry``, or the number of *further* attempts; None for none."""
+    if isinstance(value, Retry):
+        return value if value.attempts > 1 else None
+    if value < 0:
+        raise ConfigurationError(f"retry = {value}: want 0 or more")
+    return Retry(value + 1) if value else None

@@ -1,0 +1,145 @@
+"""TLS contexts from plain settings, with errors that name the file and the cause.
+
+``ssl`` is imported on first use: most clients speak plain TCP, and a cron job
+that submits one job should not pay for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from geartrain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import ssl
+
+Verify: TypeAlias = Literal["none", "optional", "required"]
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """How to speak TLS.
+
+    Attributes:
+        ca_file: PEM of the authorities to trust; None: the system's.
+        cert_file: PEM of our own certificate, where the other side asks for one.
+        key_file: its key; None: in ``cert_file``.
+        verify: check the other side's certificate. Off is for fleets made with
+            libgearman, which never checks (protocol reference, 7).
+        check_hostname: the certificate must be for the host we asked for.
+    """
+
+    ca_file: str | os.PathLike[str] | None = None
+    cert_file: str | os.PathLike[str] | None = None
+    key_file: str | os.PathLike[str] | None = None
+    verify: bool = True
+    check_hostname: bool = True
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> TLS:
+        """``GEARMAND_CA_CERTIFICATE``, ``GEARMAN_CLIENT_PEM`` and ``GEARMAN_CLIENT_KEY``."""
+        environ = os.environ if environ is None else environ
+        return cls(
+            ca_file=environ.get("GEARMAND_CA_CERTIFICATE") or None,
+            cert_file=environ.get("GEARMAN_CLIENT_PEM") or None,
+            key_file=environ.get("GEARMAN_CLIENT_KEY") or None,
+        )
+
+
+#: True: settings from the environment; a context is taken as it is.
+TLSLike: TypeAlias = "TLS | ssl.SSLContext | bool | None"
+
+
+def client_context(tls: TLSLike, environ: Mapping[str, str] | None = None) -> ssl.SSLContext | None:
+    """The context of a client or worker; None where ``tls`` is None or False.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or is not what it should be.
+    """
+    if tls is None or tls is False:
+        return None
+    import ssl
+
+    if isinstance(tls, ssl.SSLContext):
+        return tls
+    settings = TLS.from_environment(environ) if tls is True else tls
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = settings.verify and settings.check_hostname
+    context.verify_mode = ssl.CERT_REQUIRED if settings.verify else ssl.CERT_NONE
+    if settings.ca_file is not None:
+        _load_ca(context, settings.ca_file)
+    elif settings.verify:
+        context.load_default_certs()
+    if settings.cert_file is not None:
+        _load_certificate(context, settings.cert_file, settings.key_file)
+    return context
+
+
+def server_context(
+    cert_file: str | os.PathLike[str],
+    key_file: str | os.PathLike[str] | None = None,
+    ca_file: str | os.PathLike[str] | None = None,
+    verify: Verify = "none",
+) -> ssl.SSLContext:
+    """The context of a server.
+
+    Args:
+        cert_file: PEM of the server's certificate and its chain.
+        key_file: its key; None: in ``cert_file``.
+        ca_file: PEM of the authorities that clients' certificates are checked against.
+        verify: whether clients must show a certificate.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or ``verify`` needs a ``ca_file``.
+    """
+    import ssl
+
+    modes = {
+        "none": ssl.CERT_NONE,
+        "optional": ssl.CERT_OPTIONAL,
+        "required": ssl.CERT_REQUIRED,
+    }
+    if verify not in modes:
+        raise ConfigurationError(f"verify = {verify!r}: want none, optional or required")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load_certificate(context, cert_file, key_file)
+    if ca_file is not None:
+        _load_ca(context, ca_file)
+    elif verify != "none":
+        raise ConfigurationError(f"verify = {verify!r} needs a CA file to check against")
+    context.verify_mode = modes[verify]
+    return context
+
+
+def _load_ca(context: ssl.SSLContext, path: str | os.PathLike[str]) -> None:
+    try:
+        context.load_verify_locations(cafile=os.fspath(path))
+    except OSError as error:
+        raise ConfigurationError(f"CA file {os.fspath(path)!r}: {_why(error)}") from error
+
+
+def _load_certificate(
+    context: ssl.SSLContext, cert: str | os.PathLike[str], key: str | os.PathLike[str] | None
+) -> None:
+    # OpenSSL does not say which of the two it could not open.
+    for path in (cert, key):
+        if path is not None:
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise ConfigurationError(f"TLS file {os.fspath(path)!r}: {_why(error)}") from error
+    try:
+        context.load_cert_chain(cert, key)
+    except OSError as error:
+        names = os.fspath(cert) if key is None else f"{os.fspath(cert)}, {os.fspath(key)}"
+        raise ConfigurationError(f"certificate and key ({names}): {_why(error)}") from error
+
+
+def _why(error: OSError) -> str:
+    return getattr(error, "reason", None) or error.strerror or str(error)
