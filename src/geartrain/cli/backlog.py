@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from geartrain.cli.segments import Segments
 from geartrain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from geartrain.cli.segments import Segments
 
 #: Bytes kept in memory before the input waits, or the disk is used.
 MEMORY_BYTES: Final = 4 * 2**20
@@ -119,6 +121,8 @@ class Overflow(Memory):
             return ""
         try:
             if self._disk is None:
+                from geartrain.cli.segments import Segments
+
                 self._disk = Segments()
             self._disk.append(self._stuck)
         except OSError as error:
@@ -154,6 +158,8 @@ class Spool:
     def __init__(self, folder: str, segment_bytes: int = 0) -> None:
         import fcntl
 
+        from geartrain.cli.segments import SEGMENT_BYTES, Segments
+
         self._folder = folder
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -167,7 +173,7 @@ class Spool:
                 ) from None
             self.origin = self._read_origin()
             self._note = os.open(os.path.join(folder, "done"), os.O_RDWR | os.O_CREAT, 0o600)
-            self._segments = Segments(folder, segment_bytes) if segment_bytes else Segments(folder)
+            self._segments = Segments(folder, segment_bytes or SEGMENT_BYTES)
         except OSError as error:
             raise ConfigurationError(f"--spool {folder}: {error.strerror}") from None
         text = os.pread(self._note, 20, 0)
@@ -270,4 +276,4 @@ class Spool:
         self._noted = self._done
 
 
-Backlog = Memory | Spool
+Backlog: TypeAlias = Memory | Spool

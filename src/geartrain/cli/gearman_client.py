@@ -15,17 +15,19 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from geartrain.cli import terminal
-from geartrain.cli.backlog import Backlog, Memory, Overflow, Spool
-from geartrain.cli.dial import Wire, address, dial
+from geartrain.cli.backlog import Memory
 from geartrain.cli.feed import Given, make_feed
 from geartrain.cli.jobs import Jobs, Rules
 from geartrain.cli.output import GROUPED, LIVE, ORDERED, Printer
 from geartrain.client.connection import ClientConnection
 from geartrain.errors import GearmanError, GearmanTimeout, ProtocolError
+from geartrain.transport.address import parse_servers
+from geartrain.transport.sync import Stream, connect
 
 if TYPE_CHECKING:
     import ssl
 
+    from geartrain.cli.backlog import Backlog
     from geartrain.cli.gearman_options import Settings
     from geartrain.cli.joblog import Joblog
     from geartrain.cli.progress import Progress
@@ -37,6 +39,9 @@ EXIT_UNREACHABLE: Final = 2
 EXIT_TIMEOUT: Final = 3
 EXIT_REFUSED: Final = 4
 EXIT_LOCAL: Final = 5
+
+#: Seconds that a server may take to accept a connection, where -t says nothing.
+CONNECT_SECONDS: Final = 10.0
 
 
 class Ended(Exception):
@@ -87,7 +92,7 @@ class Client:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.streaming = settings.lines and not settings.operands and not settings.no_input
-        self.addresses = [address(name) for name in settings.servers]
+        self.addresses = parse_servers(settings.servers, environ={})
         self.backlog = self._make_backlog()
         self.printer = Printer(terminal.write_all, self._mode(), settings.prefix)
         self.joblog: Joblog | None = None
@@ -105,7 +110,9 @@ class Client:
             )
         self.jobs = self._make_jobs()
         self.tls = self._tls() if settings.ssl else None
-        self.wire: Wire | None = None
+        self.wire: Stream | None = None
+        self.where = str(self.addresses[0])
+        self.heard = 0.0
         self.connection: ClientConnection | None = None
         self.redial: Redial | None = None
         self.feed: Given = Given([])
@@ -142,7 +149,9 @@ class Client:
         if self.connection is not None and self.wire is not None:
             try:
                 self.jobs.fill(self.connection, now)
-                self.wire.put(self.connection.data_to_send())
+                pieces = self.connection.data_to_send()
+                if pieces:
+                    self.wire.send(pieces)
             except OSError as error:
                 self._lost(error.strerror or str(error))
         self._flush()
@@ -166,7 +175,7 @@ class Client:
         poll = select.poll()
         wire = self.wire
         if wire is not None:
-            poll.register(wire, select.POLLIN | (select.POLLOUT if wire.unsent else 0))
+            poll.register(wire, select.POLLIN | (select.POLLOUT if wire.backlog else 0))
         elif self.redial is not None:
             poll.register(self.redial, select.POLLIN)
         if not self.feed.over and self.backlog.hungry and not self.stopping:
@@ -179,7 +188,7 @@ class Client:
         if not self.backlog.hungry:
             limits.append(now + 1.0)
         if self.settings.timeout is not None and wire is not None and self.jobs.under_way:
-            limits.append(wire.heard + self.settings.timeout)
+            limits.append(self.heard + self.settings.timeout)
         if self.redial is not None:
             limits.append(self.redial.until)
         due = [limit for limit in limits if limit is not None]
@@ -192,18 +201,18 @@ class Client:
         assert connection is not None
         try:
             wire.flush()
-            data = wire.receive()
+            data = wire.receive_now()
         except OSError as error:
             self._lost(error.strerror or str(error))
             return
         if data is None:
             return
-        wire.heard = time.monotonic()
+        self.heard = time.monotonic()
         if not data:
             self._lost("the server closed the connection")
             return
         try:
-            self.jobs.hear(connection.receive_data(data), wire.heard)
+            self.jobs.hear(connection.receive_data(data), self.heard)
         except ProtocolError as error:
             self._lost(str(error))
 
@@ -245,32 +254,31 @@ class Client:
         faults: list[GearmanError] = []
         for where in self.addresses:
             try:
-                self._connected(dial(where, self.settings.timeout, self.tls))
+                wire = connect(where, self.settings.timeout or CONNECT_SECONDS, self.tls)
+                self._connected(wire, str(where))
                 return
             except GearmanError as error:
                 faults.append(error)
         if self.settings.first_patience == 0.0:
             late = all(isinstance(fault, GearmanTimeout) for fault in faults)
-            raise Ended(
-                EXIT_TIMEOUT if late else EXIT_UNREACHABLE, "; ".join(map(str, faults))
-            )
+            raise Ended(EXIT_TIMEOUT if late else EXIT_UNREACHABLE, "; ".join(map(str, faults)))
         self._lost("; ".join(map(str, faults)), first=True)
 
-    def _connected(self, wire: Wire) -> None:
-        wire.heard = time.monotonic()
+    def _connected(self, wire: Stream, where: str) -> None:
+        self.heard = time.monotonic()
         self.wire = wire
+        self.where = where
         self.connection = ClientConnection()
         if self.joblog is not None:
-            self.joblog.server = wire.where
+            self.joblog.server = where
         self.jobs.in_order()
 
     def _lost(self, cause: str, first: bool = False) -> None:
         """There is no connection (any more): take note, and dial again if that is wanted."""
         from geartrain.cli.redial import Redial
 
-        where = self.addresses[0].name
+        where = self.where
         if self.wire is not None:
-            where = self.wire.where
             self.wire.close()
             self.wire = None
         if self.connection is not None:
@@ -289,19 +297,21 @@ class Client:
             terminal.say("gearman", f"{lead}; trying again")
         until = None if patience is None else time.monotonic() + patience
         self.redial = Redial(
-            self.addresses, settings.timeout, self.tls, until, quiet=first and not cause
+            self.addresses,
+            settings.timeout or CONNECT_SECONDS,
+            self.tls,
+            until,
+            quiet=first and not cause,
         )
 
     def _redialled(self) -> None:
         redial = self.redial
         assert redial is not None
-        wire = redial.result()
-        if wire is None:
-            return
+        wire, where = redial.result()
         self.redial = None
         if not redial.quiet:
-            terminal.say("gearman", f"connected to {wire.where}")
-        self._connected(wire)
+            terminal.say("gearman", f"connected to {where}")
+        self._connected(wire, where)
 
     def _check_silence(self) -> None:
         now = time.monotonic()
@@ -311,10 +321,10 @@ class Client:
         limit = self.settings.timeout
         if limit is None or self.wire is None or not self.jobs.under_way:
             return
-        if now - self.wire.heard >= limit:
+        if now - self.heard >= limit:
             raise Ended(
                 EXIT_TIMEOUT,
-                f"no word from {self.wire.where} for {limit:g} s (-t), "
+                f"no word from {self.where} for {limit:g} s (-t), "
                 f"{self.jobs.under_way} jobs under way",
             )
 
@@ -329,11 +339,17 @@ class Client:
     def _make_backlog(self) -> Backlog:
         settings = self.settings
         if settings.spool:
+            from geartrain.cli.backlog import Spool
+
             spool = Spool(settings.spool)
             if spool.left_over:
-                terminal.say("gearman", f"{spool.left_over} jobs left in {settings.spool}: first these")
+                terminal.say(
+                    "gearman", f"{spool.left_over} jobs left in {settings.spool}: first these"
+                )
             return spool
         if self.streaming and settings.background and not stat.S_ISREG(os.fstat(0).st_mode):
+            from geartrain.cli.backlog import Overflow
+
             return Overflow()
         return Memory()
 
@@ -360,10 +376,10 @@ class Client:
             joblog.is_done if joblog is not None and settings.resume else None,
         )
 
-    def _tls(self) -> ssl.SSLContext:
-        from geartrain.cli.dial import tls_context
+    def _tls(self) -> ssl.SSLContext | None:
+        from geartrain.transport.tls import client_context
 
-        return tls_context(dict(os.environ))
+        return client_context(True)
 
     def _mind_signals(self) -> None:
         """The first INT or TERM ends the input and lets the rest be done; the second ends us."""

@@ -52,9 +52,7 @@ TABLE: Final = (
         group=_BOTH,
     ),
     Option("-v --verbose", "", "tell the handle of each job", group=_BOTH),
-    Option(
-        "-i --pid-file", "FILE", "write the process's number there", group=_BOTH, takes=FILE
-    ),
+    Option("-i --pid-file", "FILE", "write the process's number there", group=_BOTH, takes=FILE),
     Option("-d --daemon", "", "run in the background, away from the terminal", group=_BOTH),
     Option("-H --help", "", "show this text", group=_BOTH),
     Option("-V --version", "", "show the version", group=_BOTH),
@@ -74,12 +72,8 @@ TABLE: Final = (
     Option("-N --strip", "", "as -n, but without the newline", group=_CLIENT),
     Option("-P --prefix", "", "put 'NAME: ' before what a job prints", group=_CLIENT),
     Option("-s --no-input", "", "do not read input: the workload is empty", group=_CLIENT),
-    Option(
-        "--fail-fast", "", "end at the first job that fails, without waiting", group=_CLIENT
-    ),
-    Option(
-        "--retries", "N", "send a job that failed again, up to N times (0)", group=_CLIENT
-    ),
+    Option("--fail-fast", "", "end at the first job that fails, without waiting", group=_CLIENT),
+    Option("--retries", "N", "send a job that failed again, up to N times (0)", group=_CLIENT),
     Option(
         "--reconnect",
         "SECONDS",
@@ -89,16 +83,12 @@ TABLE: Final = (
         group=_CLIENT,
         optional=True,
     ),
-    Option(
-        "--no-reconnect", "", "end when the connection is lost, with -n too", group=_CLIENT
-    ),
+    Option("--no-reconnect", "", "end when the connection is lost, with -n too", group=_CLIENT),
     Option("--progress", "", "show on stderr how far it is", group=_CLIENT),
     Option(
         "--joblog", "FILE", "add a line to FILE for each job that ended", group=_CLIENT, takes=FILE
     ),
-    Option(
-        "--resume", "", "leave out what the joblog says is done", group=_CLIENT
-    ),
+    Option("--resume", "", "leave out what the joblog says is done", group=_CLIENT),
     Option("--window", "N", "jobs under way at once (64; operands: 1)", group=_FLOW),
     Option(
         "-k --keep-order",
@@ -107,9 +97,7 @@ TABLE: Final = (
         group=_FLOW,
     ),
     Option("--batch-lines", "N", "up to N whole lines make one job", group=_FLOW),
-    Option(
-        "--batch-bytes", "SIZE", "whole lines up to SIZE (64k, 1M) make one job", group=_FLOW
-    ),
+    Option("--batch-bytes", "SIZE", "whole lines up to SIZE (64k, 1M) make one job", group=_FLOW),
     Option(
         "--batch-wait",
         "SECONDS",
@@ -124,9 +112,7 @@ TABLE: Final = (
         group=_FLOW,
         takes=FOLDER,
     ),
-    Option(
-        "-w --worker", "", "be a worker; what follows is the command to run", group=_WORKER
-    ),
+    Option("-w --worker", "", "be a worker; what follows is the command to run", group=_WORKER),
     Option("-c --count", "N", "end after N jobs", group=_WORKER),
     Option("-j --jobs", "N", "run N commands at once (1)", group=_WORKER),
 )
@@ -165,7 +151,9 @@ class Settings:
 
     def __init__(self, parsed: Parsed, environ: Mapping[str, str]) -> None:
         self.operands = parsed.operands
-        self.functions = [name.encode("utf-8", "surrogateescape") for name in parsed.every("function")]
+        self.functions = [
+            name.encode("utf-8", "surrogateescape") for name in parsed.every("function")
+        ]
         if not self.functions:
             raise UsageError("no function: give one with -f NAME")
         self.servers = server_names(parsed, environ)
@@ -280,5 +268,3 @@ def _priority(parsed: Parsed) -> int:
         elif key == "low":
             priority = LOW
     return priority
-
-

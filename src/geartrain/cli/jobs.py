@@ -155,8 +155,13 @@ class Jobs:
         self._now = 0.0
         self._again: deque[Task] = deque()
         self._flying: dict[int, Task] = {}
-        #: Tasks not over, for each record under way.
-        self._records: dict[int, int] = {}
+        #: Records under way; and, where a record makes several tasks, how many are not over.
+        self._open = 0
+        self._left: dict[int, int] = {}
+        self._key = b"%s-" % backlog.origin.encode()
+        # Lines by the ten thousand a second go straight through.
+        self._plain = len(rules.functions) == 1 and skip is None
+        self._silent = rules.background and not rules.verbose and ended is None and self._plain
         # A background job is answered and over: filling half a window at a time
         # makes larger writes. A foreground window is kept full, for a worker may wait.
         self._refill = rules.window // 2 if rules.background else rules.window - 1
@@ -169,7 +174,7 @@ class Jobs:
     @property
     def idle(self) -> bool:
         """Nothing is under way, and nothing waits to be sent again."""
-        return not self._flying and not self._again and not self._records
+        return not self._open and not self._flying and not self._again
 
     # ── sending ──────────────────────────────────────────────────────────────
 
@@ -178,33 +183,43 @@ class Jobs:
         self._now = now
         if now < self.resting_until or self.stop:
             return
+        rules = self.rules
         again = self._again
-        while again and len(self._flying) < self.rules.window * len(self.rules.functions):
+        while again and len(self._flying) < rules.window * len(rules.functions):
             self._send(connection, again.popleft())
-        records = self._records
-        if len(records) > self._refill or self._printer.held > HELD_BYTES or again:
+        if self._open > self._refill or self._printer.held > HELD_BYTES or again:
             return
-        window = self.rules.window
         take = self._backlog.take
-        while len(records) < window:
+        function = rules.functions[0]
+        while self._open < rules.window:
             record = take()
             if record is None:
                 return
-            self._begin(connection, record[0], record[1])
+            number, workload = record
+            if not rules.unique:
+                unique = self._key + b"%d" % number
+            else:
+                unique = rules.unique if rules.unique != b"#" else b"%d" % murmur3(workload)
+            if self._plain:
+                self._open += 1
+                task = Task(number, function, unique, workload)
+                self._printer.begin(task)
+                self._send(connection, task)
+            else:
+                self._begin(connection, number, unique, workload)
 
-    def _begin(self, connection: ClientConnection, number: int, workload: bytes) -> None:
-        unique = self.rules.unique
-        if not unique:
-            unique = b"%s-%d" % (self._backlog.origin.encode(), number)
-        elif unique == b"#":
-            unique = b"%d" % murmur3(workload)
+    def _begin(
+        self, connection: ClientConnection, number: int, unique: bytes, workload: bytes
+    ) -> None:
+        """Send one record to several functions, or to those for which it is not done."""
         tasks = [Task(number, function, unique, workload) for function in self.rules.functions]
         if self._skip is not None:
             tasks = [task for task in tasks if not self._skip(number, task.function)]
             if not tasks:
                 self._backlog.done(number)
                 return
-        self._records[number] = len(tasks)
+        self._open += 1
+        self._left[number] = len(tasks)
         for task in tasks:
             self._printer.begin(task)
             self._send(connection, task)
@@ -227,6 +242,12 @@ class Jobs:
         background = self.rules.background
         for event in events:
             if isinstance(event, JobCreated):
+                if self._silent:
+                    task = flying.pop(event.request)
+                    self.done += 1
+                    self._open -= 1
+                    self._backlog.done(task.number)
+                    continue
                 task = flying[event.request]
                 task.handle = event.handle
                 if self.rules.verbose:
@@ -308,11 +329,11 @@ class Jobs:
         if self._ended is not None:
             self._ended(task, result)
         number = task.number
-        left = self._records[number] - 1
+        left = self._left.pop(number, 1) - 1
         if left:
-            self._records[number] = left
+            self._left[number] = left
         else:
-            del self._records[number]
+            self._open -= 1
             self._backlog.done(number)
 
     # ── after a lost connection ──────────────────────────────────────────────

@@ -146,9 +146,7 @@ def _long(names: dict[str, Option], name: str) -> Option:
     option = names.get(name)
     if option is not None:
         return option
-    meant = {
-        other.key: other for known, other in names.items() if known.startswith(name)
-    }
+    meant = {other.key: other for known, other in names.items() if known.startswith(name)}
     if len(meant) == 1:
         return next(iter(meant.values()))
     if meant:
@@ -163,9 +161,7 @@ def _nearest(names: dict[str, Option], name: str) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _bundle(
-    names: dict[str, Option], word: str, words: list[str], at: int, parsed: Parsed
-) -> int:
+def _bundle(names: dict[str, Option], word: str, words: list[str], at: int, parsed: Parsed) -> int:
     """Read ``-nbf name``; return where the next word is."""
     for place, letter in enumerate(word[1:], 2):
         option = names.get("-" + letter)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from geartrain.cli.dial import Address, Wire, dial
 from geartrain.errors import GearmanError
+from geartrain.transport.address import Address
+from geartrain.transport.sync import Stream, connect
 
 if TYPE_CHECKING:
     import ssl
@@ -22,7 +24,7 @@ class Redial:
 
     Args:
         addresses: the servers, in order.
-        timeout: seconds for each; None: the usual.
+        timeout: seconds for each.
         tls: speak TLS.
         until: instant at which the caller gives up; this goes on regardless.
         quiet: success is nothing to talk about.
@@ -30,8 +32,8 @@ class Redial:
 
     def __init__(
         self,
-        addresses: list[Address],
-        timeout: float | None,
+        addresses: Sequence[Address],
+        timeout: float,
         tls: ssl.SSLContext | None,
         until: float | None,
         quiet: bool = False,
@@ -42,7 +44,7 @@ class Redial:
         self._addresses = addresses
         self._timeout = timeout
         self._tls = tls
-        self._wire: Wire | None = None
+        self._answered: tuple[Stream, str] | None = None
         self._reading, self._writing = os.pipe()
         threading.Thread(target=self._dial, name="redial", daemon=True).start()
 
@@ -50,18 +52,19 @@ class Redial:
         """The descriptor to wait for."""
         return self._reading
 
-    def result(self) -> Wire | None:
-        """The connection, once there is one; call it when ``fileno`` is readable."""
+    def result(self) -> tuple[Stream, str]:
+        """The connection and the server's name; call it once, when ``fileno`` is readable."""
         os.close(self._reading)
-        return self._wire
+        assert self._answered is not None
+        return self._answered
 
     def _dial(self) -> None:
         never = threading.Event()
         pause = FIRST_PAUSE
-        while self._wire is None:
+        while self._answered is None:
             for where in self._addresses:
                 try:
-                    self._wire = dial(where, self._timeout, self._tls)
+                    self._answered = connect(where, self._timeout, self._tls), str(where)
                     break
                 except GearmanError as error:
                     self.last_fault = str(error)

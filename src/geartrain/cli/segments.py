@@ -12,7 +12,6 @@ that is cut off when the folder is opened again, and nothing before it can be hu
 from __future__ import annotations
 
 import os
-import struct
 from collections import deque
 from typing import Final
 
@@ -22,7 +21,6 @@ SEGMENT_BYTES: Final = 16 * 2**20
 #: Bytes read back at once.
 READ_BYTES: Final = 256 * 1024
 
-_LENGTH = struct.Struct(">I")
 _SUFFIX: Final = ".segment"
 
 
@@ -85,7 +83,7 @@ class Segments:
         """
         pieces: list[bytes] = []
         for record in records:
-            pieces.append(_LENGTH.pack(len(record)))
+            pieces.append(len(record).to_bytes(4, "big"))
             pieces.append(record)
         data = b"".join(pieces)
         segment = self._files[-1] if self._files else None
@@ -123,7 +121,7 @@ class Segments:
         data = os.pread(segment.fd, min(READ_BYTES, segment.size - self._offset), self._offset)
         at = 0
         while len(data) - at >= 4:
-            (size,) = _LENGTH.unpack_from(data, at)
+            size = int.from_bytes(data[at : at + 4], "big")
             if at + 4 + size > len(data):
                 if at:
                     break
@@ -189,7 +187,7 @@ class Segments:
         size = os.fstat(segment.fd).st_size
         at = 0
         while at + 4 <= size:
-            (length,) = _LENGTH.unpack(os.pread(segment.fd, 4, at))
+            length = int.from_bytes(os.pread(segment.fd, 4, at), "big")
             if at + 4 + length > size:
                 break
             at += 4 + length
@@ -207,7 +205,7 @@ class Segments:
         self._reading = segment
         self._offset = 0
         for _ in range(self._read_at - segment.first):
-            (size,) = _LENGTH.unpack(os.pread(segment.fd, 4, self._offset))
+            size = int.from_bytes(os.pread(segment.fd, 4, self._offset), "big")
             self._offset += 4 + size
         return segment
 
