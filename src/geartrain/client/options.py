@@ -1,0 +1,228 @@
+"""How a job is asked for: the options of every submitting method, and their checks.
+
+They are spelled alike in all clients, so they stand in one place; ``Unpack`` lets
+editors help with each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
+
+from geartrain.retry import Retry, retry_of
+from geartrain.terms import MAX_HANDLE_BYTES, PRIORITY_NAMES
+
+if TYPE_CHECKING:
+    from geartrain.client.events import WorkStatus
+    from geartrain.client.task import BaseTask
+    from geartrain.errors import GearmanError
+
+#: Times are seconds everywhere.
+Seconds: TypeAlias = float | timedelta
+Buffer: TypeAlias = bytes | bytearray | memoryview | str
+
+
+class Priority(IntEnum):
+    """Which queue of the function a job goes to."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
+PriorityLike: TypeAlias = Priority | Literal["high", "normal", "low"]
+
+#: ``unique=BY_WORKLOAD``: the key is a digest of the workload, made here, so equal
+#: workloads coalesce on any server (and reach the same one).
+BY_WORKLOAD: Final = "\0by-workload"
+
+#: The C server cuts a key of 64 bytes and garbles the job (protocol reference, 1.3).
+MAX_UNIQUE_BYTES: Final = MAX_HANDLE_BYTES
+
+
+class SubmitOptions(TypedDict, total=False):
+    """Options of ``do`` and ``submit``."""
+
+    #: Key for coalescing. None: one is made up, so nothing coalesces. ``"-"``: the
+    #: server uses the workload. ``BY_WORKLOAD``: a digest made here.
+    unique: str | bytes | None
+    priority: PriorityLike
+    #: Seconds to wait for the result; the job itself goes on.
+    timeout: Seconds | None
+    #: Resubmit after JobLost, or a failure that the ``Retry`` lists.
+    retry: Retry | int
+    #: Function that merges the results (SUBMIT_REDUCE_JOB).
+    reducer: str | None
+    #: Yours; the task carries it.
+    context: Any
+    on_created: Callable[[Any], object] | None
+    on_data: Callable[[Any, bytes], object] | None
+    on_warning: Callable[[Any, bytes], object] | None
+    on_status: Callable[[Any, WorkStatus], object] | None
+    on_complete: Callable[[Any], object] | None
+    on_fail: Callable[[Any, GearmanError], object] | None
+
+
+class BackgroundOptions(TypedDict, total=False):
+    """Options of ``do_background`` and ``submit_background``."""
+
+    unique: str | bytes | None
+    priority: PriorityLike
+    #: Not before: an aware datetime, a delay, or seconds since 1970.
+    when: datetime | timedelta | int | None
+    #: Seconds to wait for JOB_CREATED.
+    timeout: Seconds | None
+    retry: Retry | int
+    context: Any
+
+
+@dataclass(slots=True)
+class Callbacks:
+    """What a user wants to be told, and how."""
+
+    created: Callable[[Any], object] | None
+    data: Callable[[Any, bytes], object] | None
+    warning: Callable[[Any, bytes], object] | None
+    status: Callable[[Any, WorkStatus], object] | None
+    complete: Callable[[Any], object] | None
+    fail: Callable[[Any, GearmanError], object] | None
+
+
+def seconds_of(value: Seconds | None) -> float | None:
+    """Seconds as a float; None stays None: for ever."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return float(value)
+
+
+def bytes_of(data: Buffer) -> bytes:
+    """What users give as payload, as bytes; text is taken as UTF-8."""
+    if type(data) is bytes:
+        return data
+    if isinstance(data, str):
+        return data.encode()
+    return bytes(data)
+
+
+def priority_of(value: PriorityLike | int) -> int:
+    """The number of a priority.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, int):
+        if 0 <= value <= 2:
+            return int(value)
+    elif value in PRIORITY_NAMES:
+        return PRIORITY_NAMES.index(value)
+    raise ValueError(f"priority = {value!r}: want high, normal or low")
+
+
+def unique_of(value: str | bytes, workload: bytes) -> bytes:
+    """The key on the wire.
+
+    Raises:
+        ValueError: too long, or with a NUL.
+    """
+    if value == BY_WORKLOAD:
+        return blake2b(workload, digest_size=20).hexdigest().encode()
+    unique = value.encode() if isinstance(value, str) else bytes(value)
+    if len(unique) > MAX_UNIQUE_BYTES or b"\0" in unique:
+        raise ValueError(
+            f"unique has {len(unique)} bytes ({unique[:80]!r}): want at most "
+            f"{MAX_UNIQUE_BYTES}, without NUL; longer keys can be hashed"
+        )
+    return unique
+
+
+def epoch_of(when: datetime | timedelta | int | None, now: float) -> int | None:
+    """Seconds since 1970 before which a job is not to run; None: at once.
+
+    Args:
+        when: an aware datetime, a delay from ``now``, or seconds since 1970.
+        now: seconds since 1970.
+
+    Raises:
+        ValueError: a datetime without a time zone.
+    """
+    if when is None:
+        return None
+    if isinstance(when, timedelta):
+        # Rounded up: never earlier than was asked for.
+        return -int(-(now + when.total_seconds()) // 1)
+    if isinstance(when, datetime):
+        if when.tzinfo is None:
+            raise ValueError(f"when = {when!r} has no time zone; add one, or give a timedelta")
+        return -int(-when.timestamp() // 1)
+    return int(when)
+
+
+def callbacks_of(options: SubmitOptions) -> Callbacks | None:
+    """The callbacks among the options, None where there are none."""
+    found = Callbacks(
+        options.get("on_created"),
+        options.get("on_data"),
+        options.get("on_warning"),
+        options.get("on_status"),
+        options.get("on_complete"),
+        options.get("on_fail"),
+    )
+    if found == _NO_CALLBACKS:
+        return None
+    return found
+
+
+_NO_CALLBACKS: Final = Callbacks(None, None, None, None, None, None)
+
+
+def apply_options(
+    task: BaseTask[Any], options: SubmitOptions | BackgroundOptions, retry: Retry | None, now: float
+) -> None:
+    """Write the options of one submission into its task.
+
+    Args:
+        retry: what holds where the options say nothing.
+        now: seconds since 1970, for ``when``.
+
+    Raises:
+        ValueError: an option has a value that it cannot have.
+        TypeError: an option that does not exist.
+    """
+    task.retry = retry
+    for name, value in options.items():
+        if name == "unique":
+            if value is not None:
+                task.unique = unique_of(value, task.workload)  # type: ignore[arg-type]
+                task.unique_given = True
+        elif name == "priority":
+            task.priority = Priority(priority_of(value))  # type: ignore[arg-type]
+        elif name == "retry":
+            task.retry = retry_of(value)  # type: ignore[arg-type]
+        elif name == "context":
+            task.context = value
+        elif name == "timeout":
+            task.timeout = seconds_of(value)  # type: ignore[arg-type]
+        elif name == "when" and task.background:
+            task.when = epoch_of(value, now)  # type: ignore[arg-type]
+        elif name == "reducer" and not task.background:
+            task.reducer = value.encode() if value else None  # type: ignore[attr-defined]
+        elif name not in _CALLBACK_NAMES or task.background:
+            raise TypeError(f"there is no option {name!r} for this kind of job")
+        elif value is not None and task.callbacks is None:
+            task.callbacks = callbacks_of(options)  # type: ignore[arg-type]
+
+
+_CALLBACK_NAMES: Final = (
+    "on_created",
+    "on_data",
+    "on_warning",
+    "on_status",
+    "on_complete",
+    "on_fail",
+)

@@ -1,0 +1,513 @@
+"""Client: submit jobs and wait for them, from any number of threads.
+
+The deciding is in ``connection.py`` and ``task.py``, the waiting in ``engine.py``;
+here are the words that users say.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack
+
+from geartrain.client.connection import ClientConnection
+from geartrain.client.engine import Engine, Question
+from geartrain.client.events import (
+    EchoReply,
+    Event,
+    LineReply,
+    Lost,
+    Refused,
+    StatusReply,
+    TaskEvent,
+)
+from geartrain.client.handle import Handle
+from geartrain.client.options import (
+    BackgroundOptions,
+    Buffer,
+    Seconds,
+    SubmitOptions,
+    apply_options,
+    bytes_of,
+    seconds_of,
+)
+from geartrain.client.routing import Routing, RoutingName
+from geartrain.client.status import JobStatus
+from geartrain.client.task import server_error
+from geartrain.client.waiting import Task, TaskSet, deadline_of
+from geartrain.errors import (
+    ConnectTimeout,
+    GearmanTimeout,
+    NoWorkers,
+    ResultTimeout,
+    ServerUnavailable,
+    SubmitTimeout,
+)
+from geartrain.retry import Retry, retry_of
+from geartrain.transport.address import Address, Servers
+from geartrain.transport.environment import find_servers
+from geartrain.transport.tls import TLSLike, client_context
+
+if TYPE_CHECKING:
+    from typing import Self
+
+T = TypeVar("T")
+ReturnWhen: TypeAlias = Literal["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"]
+
+
+class UniqueKeys:
+    """Keys that nobody else uses: eight random bytes for the process, and a count."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._prefix = b""
+        self._count = itertools.count(1)
+
+    def next(self) -> bytes:
+        """A fresh key, at most 63 bytes."""
+        pid = os.getpid()
+        if pid != self._pid:  # the first, or the first after a fork
+            self._pid = pid
+            self._prefix = os.urandom(8).hex().encode() + b"-"
+        return self._prefix + b"%d" % next(self._count)
+
+
+_keys = UniqueKeys()
+
+
+class Client:
+    """Asks job servers for work.
+
+    Connects on first use. One client may be used by many threads; it has no
+    thread of its own, so it survives ``fork`` (the child connects anew).
+
+    Args:
+        servers: ``"a,b:4731"``, a list, or None: ``$GEARMAN_SERVERS``, else localhost.
+        namespace: put before every function name (and reducer) on the wire.
+        timeout: seconds to wait for a result where nothing else is said; None: for ever.
+        connect_timeout: seconds for one connection.
+        submit_timeout: seconds to wait for a server's immediate answer.
+        retry: resubmit lost and failed jobs; a number means so many more attempts.
+        routing: ``hash`` (same key, same server), ``ordered`` (the first that is
+            up, as libgearman) or ``round-robin``.
+        tls: ``TLS(...)``, an ``ssl.SSLContext``, or True: files from the environment.
+        exceptions: have WORK_EXCEPTION passed on, with the worker's reason.
+        require_worker: raise ``NoWorkers`` instead of waiting for the first one.
+
+    Raises:
+        ConfigurationError: a setting cannot be.
+    """
+
+    def __init__(
+        self,
+        servers: Servers = None,
+        *,
+        namespace: str = "",
+        timeout: Seconds | None = None,
+        connect_timeout: Seconds | None = 4.0,
+        submit_timeout: Seconds | None = 30.0,
+        retry: Retry | int = 0,
+        routing: RoutingName = "hash",
+        tls: TLSLike = None,
+        exceptions: bool = True,
+        require_worker: bool = False,
+    ) -> None:
+        self.servers = find_servers(servers)
+        self.namespace = namespace
+        self._timeout = seconds_of(timeout)
+        self._submit_timeout = seconds_of(submit_timeout)
+        self._retry = retry_of(retry)
+        self._require_worker = require_worker
+        self.engine = Engine(
+            self.servers,
+            Routing(self.servers, routing),
+            seconds_of(connect_timeout),
+            client_context(tls),
+            exceptions,
+        )
+
+    # ── the four verbs ───────────────────────────────────────────────────────
+
+    def do(
+        self, function: str, workload: Buffer = b"", /, **options: Unpack[SubmitOptions]
+    ) -> bytes:
+        """Submit a job and wait for its result.
+
+        Raises:
+            JobFailed, JobException, JobLost: how it ended.
+            ResultTimeout: not in time; the job goes on.
+            ServerError, ServerUnavailable: it was not accepted.
+        """
+        return self.submit(function, workload, **options).result()
+
+    def do_background(
+        self, function: str, workload: Buffer = b"", /, **options: Unpack[BackgroundOptions]
+    ) -> Handle:
+        """Submit a job that nobody waits for; return once the server has it.
+
+        Raises:
+            SubmitTimeout, OutcomeUnknown: the server may have it or not.
+            ServerError, ServerUnavailable: it does not.
+        """
+        return self.submit_background(function, workload, **options).wait_created(
+            options.get("timeout", self._submit_timeout)
+        )
+
+    def submit(
+        self, function: str, workload: Buffer = b"", /, **options: Unpack[SubmitOptions]
+    ) -> Task[bytes]:
+        """Submit a job and return at once; replies are read when somebody waits.
+
+        Raises:
+            ServerUnavailable: no server can be reached.
+            ValueError, TypeError: an option cannot be.
+        """
+        return self._submit(function, bytes_of(workload), options, False, None)
+
+    def submit_background(
+        self, function: str, workload: Buffer = b"", /, **options: Unpack[BackgroundOptions]
+    ) -> Task[None]:
+        """Submit a job that nobody waits for; the task is done at JOB_CREATED."""
+        return self._submit(function, bytes_of(workload), options, True, _nothing)
+
+    def _submit(
+        self,
+        function: str,
+        workload: bytes,
+        options: SubmitOptions | BackgroundOptions,
+        background: bool,
+        decode: Callable[[bytes], T] | None,
+    ) -> Task[Any]:
+        name = self.namespace + function if self.namespace else function
+        task: Task[Any] = Task(
+            function, name.encode(), b"", workload, background=background, decode=decode
+        )
+        task._client = self
+        task.retry = self._retry
+        task.timeout = self._timeout
+        if options:
+            apply_options(task, options, self._retry, time.time())
+            if task.reducer is not None and self.namespace:
+                task.reducer = self.namespace.encode() + task.reducer
+        if not task.unique:
+            task.unique = _keys.next()
+        if self._require_worker:
+            self._check_for_workers(task)
+        self.engine.submit(task)
+        return task
+
+    def _check_for_workers(self, task: Task[Any]) -> None:
+        name = task.wire_function.decode()
+        for lines in self._ask_all(lambda c: c.admin(b"status"), LineReply):
+            for line in lines.lines:
+                fields = line.rsplit("\t", 3)
+                if fields[0] == name and fields[-1].isdigit() and int(fields[-1]):
+                    return
+        raise NoWorkers(task.function)
+
+    # ── many at once ─────────────────────────────────────────────────────────
+
+    def map(
+        self,
+        function: str,
+        workloads: Iterable[Buffer],
+        /,
+        *,
+        window: int = 256,
+        ordered: bool = True,
+        **options: Unpack[SubmitOptions],
+    ) -> Iterator[bytes]:
+        """The results of one function over many workloads, as they are asked for.
+
+        Args:
+            workloads: read lazily, at most ``window`` ahead of the results taken.
+            window: jobs in flight at once.
+            ordered: results in the order of the workloads; False: as they come.
+
+        Raises:
+            JobFailed: at the first result that failed; the rest is dropped.
+        """
+        source = iter(workloads)
+        if ordered:
+            flight: deque[Task[bytes]] = deque()
+            for workload in source:
+                flight.append(self.submit(function, workload, **options))
+                if len(flight) >= window:
+                    yield flight.popleft().result()
+            while flight:
+                yield flight.popleft().result()
+            return
+        done: deque[Task[bytes]] = deque()
+        running: set[Task[bytes]] = set()
+        more = True
+        while more or running:
+            while more and len(running) < window:
+                try:
+                    workload = next(source)
+                except StopIteration:
+                    more = False
+                    break
+                task = self.submit(function, workload, **options)
+                running.add(task)
+                self._watch(task, done)
+            while not done and running:
+                self.engine.wait(lambda: done, None)
+            while done:
+                task = done.popleft()
+                if task in running and task.done():
+                    running.discard(task)
+                    yield task.outcome()
+
+    def task_set(self, *, timeout: Seconds | None = None) -> TaskSet:
+        """A context manager that waits for all tasks submitted through it."""
+        return TaskSet(self, timeout)
+
+    def as_completed(
+        self, tasks: Iterable[Task[T]], *, timeout: Seconds | None = None
+    ) -> Iterator[Task[T]]:
+        """Each task when it is over, in that order.
+
+        Raises:
+            ResultTimeout: some are not over in time.
+        """
+        deadline = deadline_of(timeout)
+        news: deque[Task[T]] = deque()
+        left: set[Task[T]] = set()
+        try:
+            for task in tasks:
+                if task not in left:
+                    left.add(task)
+                    self._watch(task, news)
+            while left:
+                if not self.engine.wait(lambda: news, deadline):
+                    raise ResultTimeout(f"{len(left)} jobs have not ended in time")
+                task = news.popleft()
+                if task in left and task.done():
+                    left.discard(task)
+                    yield task
+        finally:
+            for task in left:
+                self._unwatch(task, news)
+
+    def wait(
+        self,
+        tasks: Iterable[Task[T]],
+        *,
+        timeout: Seconds | None = None,
+        return_when: ReturnWhen = "ALL_COMPLETED",
+    ) -> tuple[set[Task[T]], set[Task[T]]]:
+        """Wait for tasks; return those that are over, and the others. Raises nothing."""
+        everything = set(tasks)
+        done: set[Task[T]] = set()
+        try:
+            for task in self.as_completed(everything, timeout=timeout):
+                done.add(task)
+                if return_when == "FIRST_COMPLETED" or (
+                    return_when == "FIRST_EXCEPTION" and task.error is not None
+                ):
+                    break
+        except ResultTimeout:
+            pass
+        done.update(task for task in everything if task.done())
+        return done, everything - done
+
+    def gather(self, tasks: Iterable[Task[T]], *, timeout: Seconds | None = None) -> list[T]:
+        """All results, in the order of the tasks.
+
+        Raises:
+            ResultTimeout: not all in time.
+            JobFailed: the error of the first, in order, that failed; after all are over.
+        """
+        listed = list(tasks)
+        deadline = deadline_of(timeout)
+        for task in listed:
+            if not self.engine.wait(task.done, deadline):
+                raise ResultTimeout(f"{task!r} has not ended in time")
+        return [task.outcome() for task in listed]
+
+    def events(
+        self, tasks: Iterable[Task[Any]], *, timeout: Seconds | None = None
+    ) -> Iterator[tuple[Task[Any], TaskEvent]]:
+        """What happens to any of the tasks, as it happens; ends when all are over.
+
+        Raises:
+            ResultTimeout: not all are over in time.
+        """
+        deadline = deadline_of(timeout)
+        news: deque[Task[Any]] = deque()
+        left: set[Task[Any]] = set()
+        try:
+            for task in tasks:
+                left.add(task)
+                self._watch(task, news)
+                news.append(task)
+            while left:
+                if not self.engine.wait(lambda: news, deadline):
+                    raise ResultTimeout(f"{len(left)} jobs have not ended in time")
+                task = news.popleft()
+                if task not in left:
+                    continue
+                over = task.done()
+                for event in task.take_events():
+                    yield task, event
+                if over:
+                    left.discard(task)
+        finally:
+            for task in left:
+                self._unwatch(task, news)
+
+    def _watch(self, task: Task[T], news: deque[Task[T]]) -> None:
+        with self.engine.lock:
+            if not task.done():
+                if task.watchers is None:
+                    task.watchers = []
+                task.watchers.append(news)
+                return
+        news.append(task)
+
+    def _unwatch(self, task: Task[T], news: deque[Task[T]]) -> None:
+        with self.engine.lock:
+            if task.watchers is not None:
+                task.watchers = [
+                    watcher for watcher in task.watchers if watcher is not news
+                ] or None
+
+    # ── questions ────────────────────────────────────────────────────────────
+
+    def status(
+        self, handle: Handle | str | None = None, /, *, unique: str | bytes | None = None
+    ) -> JobStatus:
+        """How far a job is.
+
+        A ``Handle`` knows its server; a plain text, or a unique key, is asked of
+        every server, and the first that knows the job counts.
+
+        Raises:
+            ServerUnavailable: no server could be asked.
+            SubmitTimeout: no answer in time.
+            ServerError: the server does not know the question (``unique``).
+        """
+        if (handle is None) == (unique is None):
+            raise TypeError("status() takes a handle or a unique key")
+        if handle is not None:
+            name = handle.encode("utf-8", "surrogateescape")
+            found = self._first_known(_servers_of(handle), lambda c: c.get_status(name))
+        else:
+            key = unique.encode() if isinstance(unique, str) else bytes(unique or b"")
+            found = self._first_known(None, lambda c: c.get_status_unique(key))
+        return JobStatus(
+            handle=None if handle is None else Handle(handle, getattr(handle, "server", None)),
+            known=found.known,
+            running=found.running,
+            numerator=found.numerator,
+            denominator=found.denominator,
+            waiting=found.waiting,
+        )
+
+    def cancel(self, handle: Handle | str, /) -> bool:
+        """Take a job out of its queue. One that runs goes on, unheard.
+
+        Attached clients get WORK_FAIL.
+
+        Returns:
+            False: no server knows the job.
+        """
+        name = handle.encode("utf-8", "surrogateescape")
+        answers = self._ask_all(
+            lambda c: c.admin(b"cancel job " + name), LineReply, _servers_of(handle)
+        )
+        return any(answer.lines[0].startswith("OK") for answer in answers)
+
+    def ping(self, payload: bytes = b"ping") -> float:
+        """Seconds that the first server in order takes to give the same bytes back.
+
+        Raises:
+            ServerUnavailable, SubmitTimeout: it does not.
+        """
+        start = time.perf_counter()
+        for _ in self._ask_all(lambda c: c.echo(payload), EchoReply, limit=1):
+            break
+        return time.perf_counter() - start
+
+    def _first_known(
+        self, servers: tuple[Address, ...] | None, question: Callable[[ClientConnection], int]
+    ) -> StatusReply:
+        first: StatusReply | None = None
+        for answer in self._ask_all(question, StatusReply, servers):
+            if answer.known:
+                return answer
+            first = first or answer
+        assert first is not None
+        return first
+
+    def _ask_all(
+        self,
+        question: Callable[[ClientConnection], int],
+        kind: type[T],
+        servers: tuple[Address, ...] | None = None,
+        limit: int = 0,
+    ) -> Iterator[T]:
+        """Ask servers one after another; yields answers, raises if there was none at all."""
+        deadline = deadline_of(self._submit_timeout)
+        causes: dict[str, str] = {}
+        answers = 0
+        refusal: Exception | None = None
+        for address in servers or self.engine.book.in_order(self.servers, time.monotonic()):
+            try:
+                answer = self._answer(self.engine.ask(address, question), deadline)
+            except (ServerUnavailable, GearmanTimeout) as error:
+                causes[str(address)] = str(error)
+                if isinstance(error, GearmanTimeout) and not isinstance(error, ConnectTimeout):
+                    refusal = error
+                continue
+            if isinstance(answer, kind):
+                answers += 1
+                yield answer
+                if answers == limit:
+                    return
+            elif isinstance(answer, Refused):
+                refusal = server_error(answer.code, answer.text)
+            else:
+                causes[str(address)] = (
+                    answer.cause if isinstance(answer, Lost) and answer.cause else "no answer"
+                )
+        if not answers:
+            raise refusal or ServerUnavailable("no server could be asked", causes)
+
+    def _answer(self, question: Question, deadline: float | None) -> Event | None:
+        if not self.engine.wait(question.done, deadline):
+            raise SubmitTimeout("the server has not answered in time")
+        return question.answer
+
+    # ── the end ──────────────────────────────────────────────────────────────
+
+    def close(self) -> None:
+        """Hang up. Foreground jobs that still wait in a queue are dropped by their servers."""
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {','.join(map(str, self.servers))}>"
+
+
+def _servers_of(handle: Handle | str) -> tuple[Address, ...] | None:
+    server = getattr(handle, "server", None)
+    return None if server is None else (server,)
+
+
+def _nothing(data: bytes) -> None:
+    return None
