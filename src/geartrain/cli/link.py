@@ -160,11 +160,10 @@ class Link:
 def passes_exceptions(version: str) -> bool:
     """Whether a server of this version may be sent WORK_EXCEPTION for any client.
 
-    Ours says 1.1.99 or more. The C server's 1.x and 2.x turn it into a WORK_FAIL
-    that hangs libgearman 1.x clients; Perl's wants a WORK_FAIL after it.
+    Ours names itself. The C server's 1.x and 2.x turn it into a WORK_FAIL that hangs
+    libgearman 1.x clients; Perl's wants a WORK_FAIL after it.
     """
-    parts = version.partition("+")[0].split(".")
-    return parts[:2] == ["1", "1"] and len(parts) > 2 and parts[2].isdigit() and int(parts[2]) >= 99
+    return "geartrain" in version
 
 
 def environment(handle: bytes, function: bytes, unique: bytes) -> dict[bytes, bytes]:

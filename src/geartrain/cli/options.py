@@ -34,7 +34,8 @@ class Option:
         group: heading that it stands under in help.
         takes: what its value is (for completion).
         optional: the value may be left out (``--reconnect[=SECONDS]``, long names only).
-        hidden: accepted, but not shown.
+        new: the C tool does not have it; where a name cut short could mean one of its
+            options or a new one, it means the former.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Option:
         group: str,
         takes: str = ANY,
         optional: bool = False,
-        hidden: bool = False,
+        new: bool = False,
     ) -> None:
         self.names = tuple(names.split())
         self.key = self.names[-1].lstrip("-")
@@ -55,7 +56,7 @@ class Option:
         self.group = group
         self.takes = takes
         self.optional = optional
-        self.hidden = hidden
+        self.new = new
 
     def spelling(self) -> str:
         """``-f, --function NAME``, as help and man page show it."""
@@ -147,6 +148,8 @@ def _long(names: dict[str, Option], name: str) -> Option:
     if option is not None:
         return option
     meant = {other.key: other for known, other in names.items() if known.startswith(name)}
+    if len(meant) > 1:
+        meant = {key: other for key, other in meant.items() if not other.new} or meant
     if len(meant) == 1:
         return next(iter(meant.values()))
     if meant:
@@ -231,8 +234,6 @@ def help_text(
     lines = [usage, "", *lead.strip().splitlines()]
     group = ""
     for option in table:
-        if option.hidden:
-            continue
         if option.group != group:
             group = option.group
             lines += ["", strong(group + ":")]

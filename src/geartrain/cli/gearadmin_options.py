@@ -1,0 +1,199 @@
+"""The command line of ``gearadmin``: its options as a table, and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from geartrain.cli.gearman_options import server_names
+from geartrain.cli.options import HOST, Option, Parsed, UsageError, parse, seconds
+
+_WHERE: Final = "Where"
+_ASK: Final = "Ask"
+_DO: Final = "Do"
+_HOW: Final = "How"
+
+TABLE: Final = (
+    Option("-h --host", "HOST", "job server's host (localhost)", group=_WHERE, takes=HOST),
+    Option("-p --port", "PORT", "job server's port (4730)", group=_WHERE),
+    Option(
+        "--servers",
+        "LIST",
+        "several servers, such as a,b:4731: counts are added up, lists put together, and "
+        "what is to be done is done on each",
+        group=_WHERE,
+        takes=HOST,
+        new=True,
+    ),
+    Option("-S --ssl", "", "speak TLS", group=_WHERE),
+    Option(
+        "--timeout", "SECONDS", "give up on a server after so long (10)", group=_WHERE, new=True
+    ),
+    Option("--status", "", "jobs (all and running) and workers of each function", group=_ASK),
+    Option("--priority-status", "", "waiting jobs of each function, by priority", group=_ASK),
+    Option("--workers", "", "connections, and what they can do", group=_ASK),
+    Option("--show-jobs", "", "handles of all jobs", group=_ASK),
+    Option("--show-unique-jobs", "", "unique keys of all jobs", group=_ASK),
+    Option("--server-version", "", "the server's version", group=_ASK),
+    Option("--server-verbose", "", "the server's log level", group=_ASK),
+    Option("--getpid", "", "the server's process number", group=_ASK),
+    Option("--create-function", "NAME", "make a function known", group=_DO),
+    Option("--drop-function", "NAME", "forget a function that is not in use", group=_DO),
+    Option("--cancel-job", "HANDLE", "cancel a job", group=_DO),
+    Option(
+        "--maxqueue",
+        "NAME",
+        "limit a function's jobs; the limit follows as a word of its own: one number, or "
+        "three for high, normal and low (5,10,20). None: no limit",
+        group=_DO,
+        new=True,
+    ),
+    Option(
+        "--shutdown",
+        "HOW",
+        "end the server, if it is allowed to; HOW may be graceful",
+        group=_DO,
+        optional=True,
+        new=True,
+    ),
+    Option("--json", "", "print JSON", group=_HOW, new=True),
+    Option(
+        "--watch",
+        "SECONDS",
+        "ask again and again (every second); status, if nothing else is asked",
+        group=_HOW,
+        optional=True,
+        new=True,
+    ),
+    Option("-H --help", "", "show this text", group=_HOW),
+    Option("-V --version", "", "show the version of gearadmin", group=_HOW, new=True),
+)
+
+USAGE: Final = "usage: gearadmin [-h HOST] [-p PORT] [--servers LIST] [options]"
+
+LEAD: Final = "Asks a Gearman job server how it is, and tells it what to do."
+
+EXAMPLES: Final = """\
+Examples:
+  gearadmin --status                    what is queued, what runs, who works
+  gearadmin --watch 2                   the same, every two seconds
+  gearadmin --servers a,b --status --json       two servers added up, for programs
+  gearadmin --cancel-job H:host:12      cancel a job
+  gearadmin --maxqueue resize 1000      refuse more than 1000 jobs
+  gearadmin --maxqueue resize 0,1000,100        no limit for high ones
+
+On a terminal lists have headings; in a pipe they are the server's own lines, tabs
+between the columns and a dot at the end.
+
+Exit status: 0 all is done, 1 a server said no or could not be reached."""
+
+#: Operations in the order in which they are carried out, as the C tool does.
+ORDER: Final = (
+    "getpid",
+    "create-function",
+    "drop-function",
+    "maxqueue",
+    "show-jobs",
+    "show-unique-jobs",
+    "cancel-job",
+    "server-verbose",
+    "server-version",
+    "workers",
+    "priority-status",
+    "status",
+    "shutdown",
+)
+
+_LINES: Final = {
+    "getpid": "getpid",
+    "show-jobs": "show jobs",
+    "show-unique-jobs": "show unique jobs",
+    "server-verbose": "verbose",
+    "server-version": "version",
+    "workers": "workers",
+    "priority-status": "prioritystatus",
+    "status": "status",
+}
+
+
+class Operation:
+    """One thing to ask or to do: its name among the options, and the line for the server."""
+
+    def __init__(self, name: str, line: str) -> None:
+        self.name = name
+        self.line = line
+
+
+class Settings:
+    """What a command line of ``gearadmin`` adds up to."""
+
+    def __init__(self, parsed: Parsed, environ: Mapping[str, str]) -> None:
+        given = "host" in parsed or "port" in parsed
+        self.servers = server_names(parsed, {} if given else environ)
+        self.ssl = "ssl" in parsed
+        self.timeout = seconds(parsed, "timeout", 10.0) or None
+        self.json = "json" in parsed
+        self.watch = 0.0
+        words = list(parsed.operands)
+        if "watch" in parsed:
+            if not parsed.last("watch") and words and _is_number(words[-1]):
+                parsed.add("watch", words.pop())
+            self.watch = seconds(parsed, "watch", 1.0) or 1.0
+        self.operations = _operations(parsed, words)
+        if not self.operations and self.watch:
+            self.operations = [Operation("status", "status")]
+        if not self.operations:
+            raise UsageError("no operation: say what to ask or to do, such as --status")
+
+
+def settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings | str:
+    """What is to be done, or ``help`` or ``version``, if that is all that was asked.
+
+    Raises:
+        UsageError: the command line makes no sense.
+    """
+    parsed = parse(TABLE, arguments)
+    for word in ("help", "version"):
+        if word in parsed:
+            return word
+    return Settings(parsed, environ)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdecimal()
+
+
+def _operations(parsed: Parsed, words: list[str]) -> list[Operation]:
+    found: list[Operation] = []
+    for name in ORDER:
+        if name not in parsed:
+            continue
+        value = parsed.last(name)
+        if name in _LINES:
+            line = _LINES[name]
+        elif name == "maxqueue":
+            line = _maxqueue(value, words)
+        elif name == "shutdown":
+            if value not in ("", "graceful"):
+                raise UsageError(f"--shutdown={value}: want nothing or graceful")
+            line = f"shutdown {value}".strip()
+        else:
+            line = f"{name.replace('-', ' ')} {_one_word(name, value)}"
+        found.append(Operation(name, line))
+    return found
+
+
+def _maxqueue(value: str, words: list[str]) -> str:
+    parts = [*value.replace("=", " ").split(), *(words[:1] if words else [])]
+    function = _one_word("maxqueue", parts[0] if parts else "")
+    limits = parts[1].split(",") if len(parts) > 1 else []
+    if len(limits) not in (0, 1, 3) or not all(limit.isdecimal() for limit in limits):
+        raise UsageError(f"--maxqueue {function} {','.join(limits)}: want one number, or three")
+    return " ".join(["maxqueue", function, *limits])
+
+
+def _one_word(name: str, value: str) -> str:
+    # The text protocol has no quotes: a name with a space would be two words of it.
+    if not value or any(letter.isspace() or letter == "\0" for letter in value):
+        raise UsageError(f"--{name} {value!r}: want one word")
+    return value
