@@ -45,8 +45,11 @@ def plan(
     """Put each job into one list.
 
     Raises:
-        ValueError: an add without a body, or with one larger than the store takes.
+        ValueError: an add without a body, or with one larger than the store takes;
+            the same job added twice.
     """
+    if len({add.job.id for add in adds}) != len(adds):
+        raise ValueError("one commit adds the same job twice")
     ending = {end.id: end for end in ends}
     giving = {give.id: give for give in gives if give.id not in ending}
     kept: list[tuple[int, Add]] = []
@@ -54,7 +57,7 @@ def plan(
     elided: set[JobId] = set()
     answers: list[AddResult | None] = [None] * len(adds)
     for place, add in enumerate(adds):
-        job = add.job
+        job = add[0]
         body = job.body
         if body is None:
             raise ValueError(f"job {job.id} has no body to store: load() it first")
@@ -63,6 +66,9 @@ def plan(
                 f"a body of {len(body)} bytes, this store takes {traits.max_body}; "
                 f"send it by reference"
             )
+        if not ending and not giving:
+            kept.append((place, add))
+            continue
         if end := ending.get(job.id):
             elided.add(job.id)
             answers[place] = AddResult(Added.STORED, job.id, Placement.MINE)

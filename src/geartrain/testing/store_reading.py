@@ -383,7 +383,7 @@ class ReadingContract(StoreKit):
         await self.take_away(one.store)
 
         with pytest.raises(StoreDown) as caught:
-            await one.add(one.job(b"lost"))
+            await one.add(one.job(b"lost" * 25_000))
 
         assert str(caught.value)
         await self.bring_back(one.store)

@@ -1,0 +1,77 @@
+"""One thread that owns what may not be shared: its calls are carried out in order.
+
+``ThreadPoolExecutor(1)`` does the same; this takes half as long for a call, and
+a call is made for each commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_Work = tuple[asyncio.Future[Any], Callable[[], Any]]
+
+
+class Lane:
+    """Runs functions in a thread of its own, one after another."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._work: SimpleQueue[_Work | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Begin; answers go to the running loop."""
+        self._loop = asyncio.get_running_loop()
+        # Not a daemon: a commit that has begun is finished before the process ends.
+        self._thread = threading.Thread(target=self._run, name=self._name)
+        self._thread.start()
+
+    def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Have ``function`` called after all calls before; its answer or its error is the future's."""
+        assert self._loop is not None, "start() first"
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._work.put((future, function))
+        return future
+
+    def stop(self) -> None:
+        """End the thread once it has done what it was given. Waits for it."""
+        if self._thread is not None:
+            self._work.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        assert self._loop is not None
+        tell = self._loop.call_soon_threadsafe
+        while (work := self._work.get()) is not None:
+            future, function = work
+            try:
+                try:
+                    answer = function()
+                except BaseException as error:
+                    tell(_fail, future, error)
+                    del error
+                else:
+                    tell(_answer, future, answer)
+                    del answer
+            except RuntimeError:
+                pass  # the loop is closed: nobody waits any more
+            # Not to keep a large body alive until the next call.
+            del work, future, function
+
+
+def _answer(future: asyncio.Future[T], answer: T) -> None:
+    if not future.done():
+        future.set_result(answer)
+
+
+def _fail(future: asyncio.Future[T], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

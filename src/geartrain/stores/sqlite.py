@@ -1,0 +1,549 @@
+"""The SQLite store: one machine, one server, nothing to install.
+
+Two threads: one writes, one reads beside it. A commit is one transaction and
+one fsync, however many jobs are in it.
+
+Which rows the server holds is kept in memory only (``_mine``): a claim is a
+read that steps over them, and after a crash every row is in the pool again by
+itself. So a job costs two row writes in its life, whatever way it takes.
+
+How rows are claimed while others are written, without a lock between the two
+threads:
+
+* an id goes into ``_mine`` *before* its row is written, so that no claim can
+  see the row and not the id;
+* an id whose row is being deleted is in ``_ending`` meanwhile, and stays in
+  ``_gone`` while a claim is reading, for that claim may look at the file as it
+  was before; what it read of these is dropped;
+* claims are made one at a time, so each sees what the one before took.
+
+``memory://`` is the same store on a file without a name: nothing survives, and
+a long queue does not fill the memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from geartrain.stores import sqlite_reader as reader
+from geartrain.stores.batch import Plan, complete, plan
+from geartrain.stores.lane import Lane
+from geartrain.stores.port import (
+    Add,
+    Committed,
+    Count,
+    DeadJob,
+    Due,
+    Ending,
+    Give,
+    JobFacts,
+    JobId,
+    Lease,
+    LeaseId,
+    Placement,
+    QueueKey,
+    Renewed,
+    StoredJob,
+    StoreDown,
+    StoreRefused,
+    Traits,
+)
+from geartrain.stores.sqlite_file import FileLock, connect, explain, open_file, open_spill
+from geartrain.stores.sqlite_writer import Changes, SqliteWriter
+from geartrain.stores.url import StoreUrl
+
+T = TypeVar("T")
+
+#: SQLite's own limit for a row is 1,000,000,000 bytes.
+MAX_BODY: Final = 999_000_000
+MAX_BATCH: Final = 50_000
+CACHE_BYTES: Final = 16 << 20
+
+#: Errors after which the connection is made anew: the disk may be well again.
+_STALE: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+                 sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # fmt: skip
+
+
+def from_url(url: StoreUrl) -> SqliteStore:
+    """``sqlite:///var/lib/geartrain/jobs.db``; with two slashes the path is relative."""
+    url.only("cache")
+    path = url.netloc + url.path
+    if not path:
+        raise StoreRefused(f"{url.text} names no file: sqlite:///var/lib/geartrain/jobs.db")
+    return SqliteStore(Path(path), cache_bytes=url.size("cache", CACHE_BYTES))
+
+
+def spill_from_url(url: StoreUrl) -> SqliteStore:
+    """``memory://``, or ``memory://?spill-dir=/var/tmp`` for a disk with room."""
+    url.only("cache", "spill-dir")
+    return SqliteStore(
+        None,
+        spill_folder=url.options.get("spill-dir"),
+        cache_bytes=url.size("cache", CACHE_BYTES),
+    )
+
+
+class _Queue:
+    """What is known of one queue without asking the file."""
+
+    __slots__ = ("delayed", "key", "lowered", "mark", "mine", "number", "ready")
+
+    def __init__(self, key: QueueKey, number: int) -> None:
+        self.key = key
+        self.number = number
+        #: Rows that are ready, held or not.
+        self.ready = 0
+        self.delayed = 0
+        #: Rows of ``ready`` that the server holds.
+        self.mine = 0
+        #: Every row up to this id is held: claims begin above.
+        self.mark = 0
+        #: The oldest row that came to the pool since the present claim began.
+        self.lowered = math.inf
+
+    def came(self, id: JobId) -> None:
+        """A row came to the pool."""
+        self.mark = min(self.mark, id - 1)
+        self.lowered = min(self.lowered, id - 1)
+
+
+class SqliteStore:
+    """Keeps jobs in one file (see the port for what each method promises)."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        spill_folder: str | None = None,
+        cache_bytes: int = CACHE_BYTES,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        Args:
+            path: the file; None for one without a name, which ends with the process.
+            spill_folder: where that one is; None for the system's folder for such things.
+            cache_bytes: of pages, for each of the two connections.
+            wall: seconds since 1970.
+        """
+        self.path = path
+        self._spill_folder = spill_folder
+        self._cache_bytes = cache_bytes
+        self._wall = wall
+        self._name = path or Path("the spill file")
+        self._server = ""
+        self._lock: FileLock | None = None
+        self._inode = (0, 0)
+        self._lease = LeaseId(0)
+        self._open = False
+        self._writing = Lane("geartrain-store-writer")
+        # A file without a name has one connection for both.
+        self._reading = Lane("geartrain-store-reader") if path else self._writing
+        self._writer: SqliteWriter | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._stale = False
+        #: {number: (tenant, function)} and the reverse.
+        self._functions: dict[int, tuple[str, bytes]] = {}
+        self._numbers: dict[tuple[str, bytes], int] = {}
+        #: {queue number: _Queue}
+        self._queues: dict[int, _Queue] = {}
+        #: Rows that the server holds, with their queues; -1 while being written.
+        self._mine: dict[JobId, int] = {}
+        #: Rows that are being ended.
+        self._ending: set[JobId] = set()
+        #: Rows that ended, or were put off, while a claim was reading.
+        self._gone: set[JobId] = set()
+        self._claiming = asyncio.Lock()
+
+    @property
+    def traits(self) -> Traits:
+        durable: Final = "fsync" if self.path else "none"
+        return Traits(shared=False, durable=durable, max_body=MAX_BODY, max_batch=MAX_BATCH)
+
+    # ── opening and closing ──────────────────────────────────────────────────
+
+    async def open(self, server: str, ttl: float, *, takeover: bool = False) -> Lease:
+        if self._open:
+            raise StoreRefused(f"{self._name} is open already, for {self._server}")
+        self._server = server
+        self._writing.start()
+        if self._reading is not self._writing:
+            self._reading.start()
+        try:
+            lease = await self._writing.call(self._open_file)
+        except BaseException:
+            self._stop()
+            raise
+        self._open = True
+        return lease
+
+    def _open_file(self) -> Lease:
+        if self.path is not None:
+            # The folder is checked first: a lock cannot be made where it is missing.
+            if not self.path.parent.is_dir():
+                raise StoreRefused(
+                    f"{self.path}: there is no folder {self.path.parent}; make it first"
+                )
+            self._lock = FileLock(self.path, self._server)
+        try:
+            self._connect()
+            return self._new_lease()
+        except StoreDown as error:
+            cause = error.__cause__
+            if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF in _STALE:
+                raise StoreRefused(str(error)) from cause  # trying again changes nothing
+            raise
+
+    def _connect(self) -> None:
+        self._disconnect()
+        if self.path is None:
+            db = open_spill(self._spill_folder, cache_bytes=self._cache_bytes)
+            self._reader = db
+        else:
+            db = open_file(self.path, cache_bytes=self._cache_bytes)
+            status = os.stat(self.path)
+            self._inode = (status.st_dev, status.st_ino)
+            self._reader = connect(self.path, cache_bytes=self._cache_bytes, read_only=True)
+        self._writer = SqliteWriter(db, self._name, self._wall)
+        self._recall()
+        self._stale = False
+
+    def _recall(self) -> None:
+        """Know again what the file says."""
+        assert self._writer is not None
+        functions, counters = self._writer.load()
+        self._functions = {number: (tenant, name) for tenant, name, number in functions}
+        self._numbers = {names: number for number, names in self._functions.items()}
+        self._queues = {}
+        for number, (ready, delayed) in counters.items():
+            queue = self._queue(number)
+            queue.ready = ready
+            queue.delayed = delayed
+        for number in self._mine.values():
+            if number >= 0:
+                self._queue(number).mine += 1
+
+    def _disconnect(self) -> None:
+        for db in (self._reader, self._writer.db if self._writer else None):
+            if db is not None:
+                db.close()
+        self._reader = self._writer = None
+
+    def _new_lease(self) -> Lease:
+        assert self._writer is not None
+        self._lease = LeaseId(self._writer.next_lease())
+        return Lease(self._lease, self._writer.floor)
+
+    async def close(self, *, release: bool = True) -> None:
+        if self._open:
+            self._open = False
+            await self._writing.call(self._disconnect)
+            self._stop()
+
+    def _stop(self) -> None:
+        self._reading.stop()
+        self._writing.stop()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # ── calls to the threads ─────────────────────────────────────────────────
+
+    async def _write(self, work: Callable[[SqliteWriter], T]) -> T:
+        def run() -> T:
+            writer = self._ready_writer()
+            try:
+                return work(writer)
+            except Exception as error:
+                cause = error.__cause__
+                if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF in _STALE:
+                    self._stale = True
+                raise
+
+        self._check_open()
+        return await self._writing.call(run)
+
+    def _ready_writer(self) -> SqliteWriter:
+        if self.path is not None:
+            try:
+                status = os.stat(self.path)
+            except OSError as error:
+                raise StoreDown(f"{self.path} is gone ({error.strerror}); restart") from error
+            if (status.st_dev, status.st_ino) != self._inode:
+                # What is written now would be written to a file without a name.
+                raise StoreDown(f"{self.path} was replaced by another file; restart")
+            if self._stale:
+                try:
+                    self._connect()
+                except StoreRefused as error:
+                    raise StoreDown(str(error)) from error
+        assert self._writer is not None
+        return self._writer
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            if self._reader is None:
+                raise StoreDown(f"{self._name} could not be opened again")
+            try:
+                return work(self._reader)
+            except sqlite3.Error as error:
+                raise explain(error, self._name) from error
+
+        self._check_open()
+        return await self._reading.call(run)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreDown(f"{self._name} is closed")
+
+    # ── writing ──────────────────────────────────────────────────────────────
+
+    async def commit(
+        self, adds: Sequence[Add], ends: Sequence[Ending], gives: Sequence[Give]
+    ) -> Committed:
+        todo = plan(adds, ends, gives, self.traits)
+        # What the file has done is counted here even if the caller goes away.
+        return await asyncio.shield(asyncio.ensure_future(self._commit(todo)))
+
+    async def _commit(self, todo: Plan) -> Committed:
+        mine = self._mine
+        missed = [give.id for give in todo.gives if give.id not in mine]
+        gives = [give for give in todo.gives if give.id in mine]
+        todo = todo._replace(gives=gives)
+        known = {end.id: mine[end.id] for end in todo.ends if end.id in mine}
+        taken = [
+            add.job.id
+            for _, add in todo.adds
+            if add.placement is Placement.MINE and add.job.run_at is None and add.job.id not in mine
+        ]
+        mine.update(dict.fromkeys(taken, -1))
+        ending = [end.id for end in todo.ends]
+        self._ending.update(ending)
+        changes = Changes()
+        try:
+            if todo.adds or todo.ends or todo.stillborn or _needs_writing(gives):
+                changes = await self._write(lambda writer: writer.commit(todo, known))
+        except BaseException:
+            for id in taken:
+                del mine[id]
+            raise
+        finally:
+            self._ending.difference_update(ending)
+        self._learn(changes)
+        self._settle_adds(todo)
+        if self._claiming.locked():
+            self._gone.update(ending)
+            self._gone.update(give.id for give in gives if give.run_at is not None)
+        for id in known:
+            self._let_go(id)
+        for give in gives:
+            if give.run_at is not None:
+                self._let_go(give.id)
+            elif give.placement is Placement.POOL:
+                self._queue(self._let_go(give.id)).came(give.id)
+        return Committed(complete(todo.answers), missed + changes.missed)
+
+    def _settle_adds(self, todo: Plan) -> None:
+        """Hold what was stored as mine, and let each answer say who holds the row."""
+        mine, answers = self._mine, todo.answers
+        held: dict[QueueKey, int] = {}
+        for place, (job, _) in todo.adds:
+            if mine.get(job.id) != -1:
+                continue
+            answer = answers[place]
+            assert answer is not None
+            if answer.id == job.id:
+                mine[job.id] = self._number(job.queue)
+                held[job.queue] = held.get(job.queue, 0) + 1
+            else:
+                del mine[job.id]
+        for key, count in held.items():
+            self._queue(self._number(key)).mine += count
+        for place, _ in todo.adds:
+            answer = answers[place]
+            assert answer is not None
+            placement = Placement.MINE if answer.id in mine else Placement.POOL
+            if placement is not answer.placement:
+                answers[place] = answer._replace(placement=placement)
+
+    def _learn(self, changes: Changes) -> None:
+        """Count along with what is durable now."""
+        for tenant, name, number in changes.functions:
+            self._functions[number] = (tenant, name)
+            self._numbers[tenant, name] = number
+        for number, (ready, delayed) in changes.counts.items():
+            queue = self._queue(number)
+            queue.ready += ready
+            queue.delayed += delayed
+        for number, id in changes.pooled:
+            self._queue(number).came(id)
+
+    def _queue(self, number: int) -> _Queue:
+        queue = self._queues.get(number)
+        if queue is None:
+            key = QueueKey(*self._functions[number >> 2], number & 3)
+            queue = self._queues[number] = _Queue(key, number)
+        return queue
+
+    def _number(self, key: QueueKey) -> int:
+        return self._numbers[key.tenant, key.function] << 2 | key.priority
+
+    def _hold(self, id: JobId, number: int) -> None:
+        self._mine[id] = number
+        self._queue(number).mine += 1
+
+    def _let_go(self, id: JobId) -> int:
+        number = self._mine.pop(id)
+        self._queue(number).mine -= 1
+        return number
+
+    async def claim(
+        self, queue: QueueKey, limit: int, max_bytes: int, *, max_body: int | None = None
+    ) -> Sequence[StoredJob]:
+        return await asyncio.shield(
+            asyncio.ensure_future(self._claim(queue, limit, max_bytes, max_body))
+        )
+
+    async def _claim(
+        self, key: QueueKey, limit: int, max_bytes: int, max_body: int | None
+    ) -> Sequence[StoredJob]:
+        async with self._claiming:
+            number = self._numbers.get((key.tenant, key.function))
+            queue = self._queues.get(-1 if number is None else number << 2 | key.priority)
+            self._check_open()
+            if queue is None or queue.ready == queue.mine:
+                return []
+            queue.lowered = math.inf
+            self._gone.clear()
+            found = await self._read(
+                lambda db: reader.ready_rows(
+                    db, queue.key, queue.number, queue.mark, self._mine, limit, max_bytes, max_body
+                )
+            )
+            jobs = [job for job in found if not (job.id in self._gone or job.id in self._ending)]
+            if found:
+                queue.mark = int(min(found[-1].id, queue.lowered))
+            for job in found if len(jobs) < len(found) else ():
+                if job.id in self._ending:
+                    # That commit may still fail: the row must not be passed for good.
+                    queue.came(job.id)
+            for job in jobs:
+                self._hold(job.id, queue.number)
+            return jobs
+
+    async def due(self, now: float, limit: int) -> Due:
+        return await asyncio.shield(asyncio.ensure_future(self._due(now, limit)))
+
+    async def _due(self, now: float, limit: int) -> Due:
+        if not any(queue.delayed for queue in self._queues.values()):
+            self._check_open()
+            return Due({}, None)
+        changes, first = await self._write(lambda writer: writer.due(now, limit))
+        self._learn(changes)
+        moved = {self._queue(q).key: ready for q, (ready, _) in changes.counts.items()}
+        return Due(moved, first)
+
+    # ── the lease, which nobody can take away ────────────────────────────────
+
+    async def heartbeat(self) -> float:
+        self._check_open()
+        return math.inf
+
+    async def renew(self, keep: Sequence[JobId], ended: Sequence[Ending]) -> Renewed:
+        return await asyncio.shield(asyncio.ensure_future(self._renew(keep, ended)))
+
+    async def _renew(self, keep: Sequence[JobId], ended: Sequence[Ending]) -> Renewed:
+        def work(writer: SqliteWriter) -> tuple[Lease, list[tuple[JobId, int]]]:
+            # What an ambiguous commit has done to the counters is in the file.
+            self._mine.clear()
+            self._recall()
+            self._learn(writer.commit(plan([], ended, [], self.traits), {}))
+            return self._new_lease(), list(reader.present(writer.db, keep))
+
+        async with self._claiming:
+            lease, kept = await self._write(work)
+            for id, number in kept:
+                self._hold(id, number)
+        return Renewed(lease, [id for id, _ in kept])
+
+    async def adopt(self) -> int:
+        self._check_open()
+        return 0
+
+    def on_news(self, call: Callable[[QueueKey], None]) -> None:
+        """There are no other servers, so there is no news."""
+
+    # ── looking ──────────────────────────────────────────────────────────────
+
+    async def load(self, ids: Sequence[JobId]) -> Mapping[JobId, bytes]:
+        return await self._read(lambda db: reader.bodies(db, ids))
+
+    async def counts(self) -> Mapping[QueueKey, Count]:
+        self._check_open()
+        return {q.key: Count(q.ready - q.mine, q.delayed) for q in self._queues.values()}
+
+    async def find(
+        self, tenant: str, *, id: JobId | None = None, key: tuple[bytes, bytes] | None = None
+    ) -> JobFacts | None:
+        return await self._read(
+            lambda db: reader.find(db, tenant, id, key, self._mine, self._server)
+        )
+
+    async def scan(
+        self, tenant: str | None, after: JobId, limit: int, *, function: bytes | None = None
+    ) -> Sequence[JobFacts]:
+        return await self._read(
+            lambda db: reader.scan(db, tenant, after, limit, function, self._mine, self._server)
+        )
+
+    # ── the dead ─────────────────────────────────────────────────────────────
+
+    async def dead_list(
+        self,
+        tenant: str | None,
+        after: JobId,
+        limit: int,
+        *,
+        function: bytes | None = None,
+        bodies: bool = False,
+    ) -> Sequence[DeadJob]:
+        return await self._read(
+            lambda db: reader.dead_list(db, tenant, after, limit, function, bodies)
+        )
+
+    async def dead_show(self, id: JobId) -> DeadJob | None:
+        return await self._read(lambda db: reader.dead_show(db, id))
+
+    async def dead_retry(self, ids: Sequence[JobId]) -> Sequence[JobId]:
+        return await asyncio.shield(asyncio.ensure_future(self._dead_retry(ids)))
+
+    async def _dead_retry(self, ids: Sequence[JobId]) -> Sequence[JobId]:
+        changes, went = await self._write(lambda writer: writer.dead_retry(ids))
+        self._learn(changes)
+        return went
+
+    async def dead_delete(self, ids: Sequence[JobId]) -> int:
+        return await self._write(lambda writer: writer.dead_delete(ids))
+
+    # ── housekeeping ─────────────────────────────────────────────────────────
+
+    def room(self) -> float | None:
+        folder = self.path.parent if self.path else (self._spill_folder or "/var/tmp")  # noqa: S108
+        try:
+            disk = os.statvfs(folder)
+        except OSError:
+            return None
+        return disk.f_bavail / disk.f_blocks if disk.f_blocks else None
+
+    async def tidy(self) -> bool:
+        return await self._write(SqliteWriter.tidy)
+
+
+def _needs_writing(gives: Sequence[Give]) -> bool:
+    return any(give.attempts is not None or give.run_at is not None for give in gives)

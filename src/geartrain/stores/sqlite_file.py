@@ -1,0 +1,205 @@
+"""Opening a SQLite file so that it can be trusted: one owner, right format, right settings.
+
+What is refused here is refused with a text that says what would help.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from geartrain.stores.port import Ambiguous, StoreDown, StoreError, StoreRefused
+from geartrain.stores.sql import Migration, migrations
+
+#: "GTrn", in the file's header: `file jobs.db` shows it.
+APPLICATION_ID: Final = 0x4754726E
+#: How long another program (a backup, a shell) may hold the file.
+BUSY_MS: Final = 5000
+#: 16 MB: small enough to be copied home between two batches.
+CHECKPOINT_PAGES: Final = 4000
+
+_FOREIGN: Final = "gearman_queue"
+
+
+class FileLock:
+    """Keeps a second server off the file, and says who the first is.
+
+    A lock of the kernel's: it ends with the process, however that ends. Not to
+    be relied on over NFS; neither is SQLite.
+    """
+
+    def __init__(self, path: Path, server: str) -> None:
+        """
+        Raises:
+            StoreRefused: another process has it.
+        """
+        self.path = Path(f"{path}.lock")
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreRefused(f"cannot open {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(self._fd, 200).decode("utf-8", "replace").strip()
+            os.close(self._fd)
+            raise StoreRefused(
+                f"{path} is in use by {owner or 'another process'}; one server owns a SQLite "
+                f"store, several can share postgresql://"
+            ) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{server} (process {os.getpid()})\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let others have the file. The lock file stays: removing it would race with them."""
+        os.close(self._fd)
+
+
+def connect(path: Path, *, cache_bytes: int, read_only: bool = False) -> sqlite3.Connection:
+    """One connection with the settings that every connection needs."""
+    # Transactions are begun by hand; the lanes keep threads apart.
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1e3)
+    db.execute(f"PRAGMA cache_size = -{cache_bytes // 1024}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    db.execute("PRAGMA synchronous = FULL")
+    if read_only:
+        db.execute("PRAGMA query_only = 1")
+    return db
+
+
+def open_file(
+    path: Path, *, cache_bytes: int, steps: list[Migration] | None = None
+) -> sqlite3.Connection:
+    """Open the file, made if need be, in today's format.
+
+    Raises:
+        StoreRefused: it cannot be opened or written, is none of ours, or too new.
+        StoreDown: the disk is full, or another program holds the file.
+    """
+    fresh = not path.exists() or path.stat().st_size == 0
+    _check_place(path)
+    if fresh:
+        # Jobs hold what their submitters sent: not for everybody's eyes.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    try:
+        db = connect(path, cache_bytes=cache_bytes)
+        try:
+            _check_format(db, path)
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise StoreRefused(f"{path}: this file system cannot do SQLite's WAL mode")
+            migrate(db, path, migrations("sqlite") if steps is None else steps)
+        except BaseException:
+            db.close()
+            raise
+    except sqlite3.Error as error:
+        down = explain(error, path)
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY):
+            raise down from error
+        raise StoreRefused(str(down)) from error
+    if fresh:
+        # The file's name must be on the disk before anything in it is promised.
+        with suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+    return db
+
+
+def open_spill(folder: str | None, *, cache_bytes: int) -> sqlite3.Connection:
+    """A file without a name: it ends with the process, and nothing in it is promised.
+
+    Raises:
+        StoreRefused: the folder cannot be written.
+    """
+    try:
+        fd, name = tempfile.mkstemp(prefix="geartrain-spill-", suffix=".db", dir=folder)
+    except OSError as error:
+        raise StoreRefused(f"cannot make a spill file in {folder}: {error.strerror}") from error
+    os.close(fd)
+    db = connect(Path(name), cache_bytes=cache_bytes)
+    # A rollback journal in memory, for nothing is to be found after a crash.
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    db.execute("PRAGMA journal_mode = MEMORY")
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    db.execute("PRAGMA synchronous = OFF")
+    migrate(db, Path(name), migrations("sqlite"))
+    os.unlink(name)
+    return db
+
+
+def _check_place(path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise StoreRefused(f"{path}: there is no folder {folder}; make it, owned by the server")
+    if path.is_dir():
+        raise StoreRefused(f"{path} is a folder; name a file in it, such as {path / 'jobs.db'}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreRefused(
+            f"{path}: cannot write to {folder}; SQLite keeps its log beside the file"
+        )
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        raise StoreRefused(f"{path}: no permission to read and write it")
+
+
+def _check_format(db: sqlite3.Connection, path: Path) -> None:
+    (mark,) = db.execute("PRAGMA application_id").fetchone()
+    if mark == APPLICATION_ID:
+        return
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    if _FOREIGN in tables:
+        raise StoreRefused(
+            f"{path} is a queue of the C gearmand; name a new file, and take its jobs over "
+            f"with: gearadmin import sqlite://{path}"
+        )
+    if tables or mark:
+        raise StoreRefused(f"{path} is a SQLite file of some other program; name another file")
+
+
+def migrate(db: sqlite3.Connection, path: Path, steps: list[Migration]) -> None:
+    """Bring the file to today's format, each step in a transaction of its own.
+
+    Raises:
+        StoreRefused: the file is newer than this program.
+    """
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > len(steps):
+        raise StoreRefused(
+            f"{path} has format {version}, this geartrain knows up to {len(steps)}; "
+            f"it was written by a newer one: use that"
+        )
+    for step in steps[version:]:
+        # executescript would commit first; the statements are ours and end with ";\n".
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in step.script.split(";\n"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {step.number}")
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+
+def explain(error: sqlite3.Error, path: Path, *, committing: bool = False) -> StoreError:
+    """What a SQLite error means to a submitter, and to whoever looks after the disk."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreDown(f"disk full: no room for {path}; free some, it goes on by itself")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreDown(f"another program has held {path} for {BUSY_MS / 1000:g} s")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreDown(f"{path} is damaged ({error}); see docs/durability.md, 'A damaged file'")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
+        return StoreDown(f"cannot write {path} ({error})")
+    if code == sqlite3.SQLITE_IOERR and committing:
+        # The log may hold the batch although the disk said no: a crash now may bring it back.
+        return Ambiguous(f"{path}: {error} while committing")
+    return StoreDown(f"{path}: {error}")
