@@ -243,6 +243,12 @@ class Stream:
         if not ready:
             raise TimeoutError("nothing arrived in time")
 
+    def wait_writable(self) -> None:
+        """Wait until the network takes more, or the connection is gone."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        poll.poll()
+
     def receive_now(self) -> bytes | None:
         """What has arrived, None if nothing has; empty: the other side has closed."""
         try:

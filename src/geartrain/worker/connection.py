@@ -92,7 +92,8 @@ class WorkerConnection:
         grab_mode: how it asks now; worth remembering for the next connection.
         asleep: PRE_SLEEP is the last word: there was no job.
         grabbing: GRABs without an answer (0 or 1).
-        running: number of jobs in flight.
+        timeouts_in_seconds: set it for a server that reads CAN_DO_TIMEOUT so
+            (``worker/versions.py``).
     """
 
     def __init__(self, grab: int = GRAB_ALL, max_packet_bytes: int = 256 * 2**20) -> None:
@@ -119,6 +120,7 @@ class WorkerConnection:
         self.asleep = False
         self.grabbing = 0
         self.closed = False
+        self.timeouts_in_seconds = False
 
     # ── who we are and what we can do ────────────────────────────────────────
 
@@ -148,7 +150,8 @@ class WorkerConnection:
             self._out.append(encode_request(c.CANT_DO, function))
         self._functions[function] = timeout_ms
         if timeout_ms > 0:
-            self._out.append(encode_request(c.CAN_DO_TIMEOUT, function, b"%d" % timeout_ms))
+            limit = (timeout_ms + 999) // 1000 if self.timeouts_in_seconds else timeout_ms
+            self._out.append(encode_request(c.CAN_DO_TIMEOUT, function, b"%d" % limit))
         else:
             self._out.append(encode_request(c.CAN_DO, function))
         if self.asleep:
@@ -158,6 +161,18 @@ class WorkerConnection:
         """Withdraw a function. Jobs of it that are in flight are run again elsewhere."""
         if self._functions.pop(function, None) is not None:
             self._out.append(encode_request(c.CANT_DO, function))
+
+    def announce(self, functions: dict[bytes, int]) -> None:
+        """Offer exactly these: withdraw what is not among them, say only what has changed.
+
+        Args:
+            functions: ``{name: milliseconds}``, as in ``can_do``.
+        """
+        for name in list(self._functions):
+            if name not in functions:
+                self.cant_do(name)
+        for name, timeout_ms in functions.items():
+            self.can_do(name, timeout_ms)
 
     def ask_version(self) -> None:
         """Ask for the server's version; answered by ``ServerVersion``, or never (gear)."""

@@ -1,0 +1,286 @@
+"""Job: what a handler receives, and how it reports.
+
+The same for threads and asyncio: reports go into the connection at once and never
+wait for an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextvars import ContextVar
+from dataclasses import dataclass
+from logging import LoggerAdapter, getLogger
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from geartrain.client.handle import Handle
+from geartrain.client.options import Buffer, bytes_of
+from geartrain.errors import Fail, JobFinished, Requeue, StopWorker
+from geartrain.transport.address import Address
+from geartrain.worker.connection import WorkerConnection
+from geartrain.worker.events import JobAssigned
+
+if TYPE_CHECKING:
+    from geartrain.client.sync import Client
+
+T = TypeVar("T")
+
+log = getLogger("geartrain.worker")
+
+#: Seconds between two WORK_STATUS of ``Job.track``.
+TRACK_SECONDS = 0.5
+
+_current: ContextVar[Job] = ContextVar("geartrain.current_job")
+
+
+def current_job() -> Job:
+    """The job that this thread, or this asyncio task, is doing.
+
+    Raises:
+        LookupError: none.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise LookupError("no job is being done here: current_job() is for handlers") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Yield it from a generator handler to send WORK_STATUS."""
+
+    numerator: int
+    denominator: int
+
+
+class Link(Protocol):
+    """One connection, as its jobs need it."""
+
+    address: Address
+    connection: WorkerConnection
+
+    def push(self) -> None:
+        """Send what the connection has to send."""
+
+    def hang_up(self) -> None:
+        """Close the connection: the server gives its jobs to others."""
+
+
+class Job:
+    """A job to do.
+
+    As a context manager it ends itself: well, or, if an exception escapes, with
+    that exception.
+
+    Attributes:
+        handle: the server's name for it.
+        function: name, without the worker's namespace.
+        unique: the client's key; empty for none.
+        reducer: function that is to merge results, or None.
+        workload: what the client sent.
+        args: the workload, decoded by the function's codec.
+        server: where it came from.
+        context: what the worker carries for its jobs.
+        ended: completed, failed, raised, or given back.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        event: JobAssigned,
+        function: str,
+        reducer: str | None = None,
+        context: Any = None,
+        make_client: Callable[[], Client] | None = None,
+    ) -> None:
+        self._link = link
+        self._wire_handle = event.handle
+        self._make_client = make_client
+        self._log: LoggerAdapter[Any] | None = None
+        self.handle = Handle(event.handle.decode("utf-8", "surrogateescape"), link.address)
+        self.function = function
+        self.unique: bytes = event.unique
+        self.reducer = reducer
+        self.workload = event.workload
+        self.args: Any = event.workload
+        self.server = link.address
+        self.context = context
+        self.ended = False
+        #: The server has taken the job away: what is reported now is dropped.
+        self.taken = False
+
+    def __repr__(self) -> str:
+        return f"<Job {self.function} {self.handle}{' (ended)' if self.ended else ''}>"
+
+    def text(self) -> str:
+        """The workload as UTF-8 text."""
+        return self.workload.decode()
+
+    def json(self) -> Any:
+        """The workload as JSON."""
+        return json.loads(self.workload)
+
+    @property
+    def client(self) -> Client:
+        """A client for the worker's servers, to submit further jobs."""
+        if self._make_client is None:
+            raise LookupError("this job has no client")
+        return self._make_client()
+
+    @property
+    def log(self) -> LoggerAdapter[Any]:
+        """A logger whose records carry ``handle``, ``unique``, ``function`` and ``server``."""
+        if self._log is None:
+            fields = {
+                "handle": str(self.handle),
+                "unique": self.unique.decode("utf-8", "backslashreplace"),
+                "function": self.function,
+                "server": str(self.server),
+            }
+            self._log = LoggerAdapter(getLogger("geartrain.job"), fields)
+        return self._log
+
+    # ── reports ──────────────────────────────────────────────────────────────
+
+    def send_data(self, data: Buffer, /) -> None:
+        """WORK_DATA: a piece of the result.
+
+        Raises:
+            JobFinished: the job has ended, as with all reports.
+        """
+        if self._may_report():
+            self._link.connection.send_data(self._wire_handle, bytes_of(data))
+            self._link.push()
+
+    def send_warning(self, data: Buffer, /) -> None:
+        """WORK_WARNING: something that the client should know."""
+        if self._may_report():
+            self._link.connection.send_warning(self._wire_handle, bytes_of(data))
+            self._link.push()
+
+    def send_status(self, numerator: int, denominator: int, /) -> None:
+        """WORK_STATUS: so much of so much is done."""
+        if self._may_report():
+            self._link.connection.send_status(self._wire_handle, numerator, denominator)
+            self._link.push()
+
+    def send_complete(self, data: Buffer = b"", /) -> None:
+        """WORK_COMPLETE: the end, with the last piece of the result."""
+        if self._may_end():
+            self._link.connection.complete(self._wire_handle, bytes_of(data))
+            self._link.push()
+
+    def send_fail(self) -> None:
+        """WORK_FAIL: the end, without a word why."""
+        if self._may_end():
+            self._link.connection.fail(self._wire_handle)
+            self._link.push()
+
+    def send_exception(self, data: Buffer, /) -> None:
+        """WORK_EXCEPTION: the end, and why."""
+        if self._may_end():
+            self._link.connection.exception(self._wire_handle, bytes_of(data))
+            self._link.push()
+
+    def requeue(self) -> None:
+        """Give the job back by closing the connection: another worker gets it."""
+        if self._may_end():
+            self._link.hang_up()
+
+    def track(self, items: Iterable[T], total: int | None = None) -> Iterator[T]:
+        """Go through ``items`` and send WORK_STATUS now and then.
+
+        Args:
+            total: how many there are, where ``len(items)`` does not tell.
+        """
+        if total is None:
+            total = len(items) if isinstance(items, Sized) else 0
+        due = 0.0
+        done = 0
+        for item in items:
+            now = time.monotonic()
+            if now >= due and not self.ended:
+                due = now + TRACK_SECONDS
+                self.send_status(done, total)
+            yield item
+            done += 1
+        if not self.ended:
+            self.send_status(done, total or done)
+
+    def _may_report(self) -> bool:
+        if self.ended:
+            raise JobFinished(self.handle)
+        return not self.taken and not self._link.connection.closed
+
+    def _may_end(self) -> bool:
+        if self.ended:
+            raise JobFinished(self.handle)
+        self.ended = True
+        if self.taken:
+            self._link.connection.drop(self._wire_handle)
+            self._link.push()
+            return False
+        return not self._link.connection.closed
+
+    # ── the end, by itself ───────────────────────────────────────────────────
+
+    def end_with(self, error: BaseException, traceback_text: str = "") -> None:
+        """End the job as ``error`` wants it, if it has not ended yet."""
+        if self.ended:
+            return
+        if isinstance(error, Requeue):
+            self.requeue()
+        elif isinstance(error, StopWorker):
+            result = error.result
+            self.send_complete(b"" if result is None else bytes_of(result))  # type: ignore[arg-type]
+        elif isinstance(error, Fail):
+            if error.reason:
+                self.send_exception(error.reason)
+            else:
+                self.send_fail()
+        elif isinstance(error, Exception):
+            self.send_exception(describe(error, traceback_text))
+        else:
+            # The process is being ended: somebody else is to do it.
+            self.requeue()
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if error is None:
+            if not self.ended:
+                self.send_complete()
+            return False
+        self.end_with(error, traceback_of(error))
+        return isinstance(error, (Fail, Requeue))
+
+
+def describe(error: BaseException, traceback_text: str) -> bytes:
+    """The payload of WORK_EXCEPTION: ``Type: message``, an empty line, the traceback.
+
+    The first line is what a person at a terminal wants; ``JobException`` takes the
+    rest apart again.
+    """
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = f"{kind.__module__}.{name}"
+    text = f"{name}: {error}" if str(error) else name
+    if traceback_text:
+        text = f"{text}\n\n{traceback_text}"
+    return text.encode("utf-8", "backslashreplace")
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback as text."""
+    import traceback
+
+    return "".join(traceback.format_exception(error))
