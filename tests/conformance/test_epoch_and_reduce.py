@@ -147,13 +147,14 @@ def test_cancelled_job_for_later_never_comes(ours: Server, dial: Dial, name: byt
 def test_far_future_is_a_time_like_any_other(ours: Server, dial: Dial, name: bytes) -> None:
     client = dial(ours)
 
-    for when in (b"4102444800", b"253402300799", b"9223372036854775807"):
+    for when in (b"4102444800", b"253402300799"):
         client.send(T.SUBMIT_JOB_EPOCH, name, b"", when, b"w")
         handle = client.created()
         assert client.status(handle) == (b"1", b"0", b"0", b"0")
 
-    client.send(T.SUBMIT_JOB_EPOCH, name, b"", b"9223372036854775808", b"w")
-    client.expect_error(b"INVALID_ARGUMENT")
+    for when in (b"9223372036854775808", b"9" * 1000):
+        client.send(T.SUBMIT_JOB_EPOCH, name, b"", when, b"w")
+        client.expect_error(b"INVALID_ARGUMENT")
 
 
 # ── reduce ───────────────────────────────────────────────────────────────────
