@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
-from geartrain.client.events import TaskEvent, WorkComplete, WorkData
+from geartrain.client.events import TaskEvent, WorkComplete, WorkData, WorkException, WorkFail
 from geartrain.client.handle import Handle
 from geartrain.client.options import Buffer, Seconds, SubmitOptions, seconds_of
 from geartrain.client.status import JobStatus
 from geartrain.client.task import BaseTask
-from geartrain.errors import GearmanError, JobFailed, ResultTimeout, SubmitTimeout
+from geartrain.errors import GearmanError, ResultTimeout, SubmitTimeout
 
 if TYPE_CHECKING:
     from geartrain.client.sync import Client
@@ -93,17 +93,17 @@ class Task(BaseTask[T_co], Generic[T_co]):
             JobLost, ServerError, ServerUnavailable: it ended without an event.
         """
         deadline = self._deadline(timeout)
-        ending = False
+        told = False
         while True:
             over = self.done()
             for event in self.take_events():
-                ending = isinstance(event, WorkComplete)
+                told = isinstance(event, (WorkComplete, WorkFail, WorkException))
                 yield event
             if over:
                 break
             if not self._client.engine.wait(lambda: self._arrived or self.done(), deadline):
                 raise self._too_late()
-        if not ending and self.error is not None and type(self.error) not in _TOLD_BY_EVENTS:
+        if not told and self.error is not None:
             raise self.error
 
     def data(self, timeout: Seconds | None = NO_TIMEOUT) -> Iterator[bytes]:
@@ -154,10 +154,6 @@ class Task(BaseTask[T_co], Generic[T_co]):
             f"{self.function} {self.handle_text or '(not yet created)'} has not ended in time; "
             f"it goes on, and its status can be asked"
         )
-
-
-#: Endings of which ``events`` has told already.
-_TOLD_BY_EVENTS: tuple[type[GearmanError], ...] = (JobFailed,)
 
 
 class _Caller:
