@@ -117,7 +117,10 @@ class Worker:
     """One line of ``workers``: ``FD IP ID : f1 f2``. The id may hold spaces; the functions may be none."""
 
     def __init__(self, server: str, line: str) -> None:
-        head, _, functions = line.partition(" :")
+        head, _, functions = line.rpartition(" : ")
+        if not head:  # no functions: the line ends with the colon
+            head = line.removesuffix(" :")
+            functions = ""
         self.server = server
         self.fd, _, rest = head.partition(" ")
         self.address, _, self.id = rest.partition(" ")

@@ -1,0 +1,196 @@
+"""Man pages and shell completion, made of the tools' option tables.
+
+    python -m geartrain.cli.manual FOLDER
+
+writes ``docs/man/*.1`` and ``completion/{bash,zsh}/*`` below FOLDER. They are kept in
+the repository, so that building a wheel needs no step for them; a test holds them to
+the tables.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from geartrain import __version__
+from geartrain.cli import gearadmin_options, gearman_options
+from geartrain.cli.options import COMMAND, FILE, FOLDER, HOST, Option
+
+
+class Tool:
+    """What a page says about one tool."""
+
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        table: Sequence[Option],
+        usage: str,
+        lead: str,
+        examples: str,
+        see_also: Sequence[str],
+        operands: str,
+    ) -> None:
+        self.name = name
+        self.summary = summary
+        self.table = table
+        self.usage = usage
+        self.lead = lead
+        self.examples = examples
+        self.see_also = see_also
+        self.operands = operands
+
+
+TOOLS: Final = (
+    Tool(
+        "gearman",
+        "send jobs to a Gearman job server, or do them",
+        gearman_options.TABLE,
+        gearman_options.USAGE,
+        gearman_options.LEAD,
+        gearman_options.EXAMPLES,
+        ("gearadmin(1)", "gearmand(8)"),
+        COMMAND,
+    ),
+    Tool(
+        "gearadmin",
+        "ask a Gearman job server how it is, and tell it what to do",
+        gearadmin_options.TABLE,
+        gearadmin_options.USAGE,
+        gearadmin_options.LEAD,
+        gearadmin_options.EXAMPLES,
+        ("gearman(1)", "gearmand(8)"),
+        "",
+    ),
+)
+
+
+def man_page(tool: Tool) -> str:
+    """The page, as roff."""
+    lines = [
+        '.\\" Made by geartrain.cli.manual from the option table: change that.',
+        f'.TH {tool.name.upper()} 1 "" "geartrain {__version__}" "User Commands"',
+        ".SH NAME",
+        f"{tool.name} \\- {_roff(tool.summary)}",
+        ".SH SYNOPSIS",
+        ".nf",
+        *(_roff(line.removeprefix("usage: ").strip()) for line in tool.usage.splitlines()),
+        ".fi",
+        ".SH DESCRIPTION",
+        _roff(" ".join(tool.lead.split())),
+        ".SH OPTIONS",
+    ]
+    group = ""
+    for option in tool.table:
+        if option.group != group:
+            group = option.group
+            lines.append(f'.SS "{_roff(group)}"')
+        lines += [".TP", f".B {_roff(option.spelling())}", _roff(option.help)]
+    for paragraph in tool.examples.split("\n\n"):
+        title, _, rest = paragraph.partition(":")
+        lines.append(f".SH {_roff(title.upper())}")
+        if "\n  " in rest:
+            lines += [".nf", *(_roff(line) for line in rest.strip("\n").splitlines()), ".fi"]
+        else:
+            lines.append(_roff(" ".join(rest.split())))
+    lines += [".SH SEE ALSO", ", ".join(tool.see_also)]
+    return "\n".join(lines) + "\n"
+
+
+def _roff(text: str) -> str:
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return "\\&" + text if text.startswith((".", "'")) else text
+
+
+def bash_completion(tool: Tool) -> str:
+    """A function for bash."""
+    names = " ".join(name for option in tool.table for name in option.names)
+    cases = []
+    for kind, action in (
+        (FILE, 'COMPREPLY=($(compgen -f -- "$cur"))'),
+        (FOLDER, 'COMPREPLY=($(compgen -d -- "$cur"))'),
+        (HOST, 'COMPREPLY=($(compgen -A hostname -- "$cur"))'),
+    ):
+        known = [n for o in tool.table if o.takes == kind and o.metavar for n in o.names]
+        if known:
+            cases.append(f"        {'|'.join(known)}) {action}; return ;;")
+    others = [
+        n
+        for o in tool.table
+        if o.metavar and not o.optional and o.takes not in (FILE, FOLDER, HOST)
+        for n in o.names
+    ]
+    cases.append(f"        {'|'.join(others)}) return ;;")
+    operands = "compgen -c -f" if tool.operands == COMMAND else "compgen -W ''"
+    return (
+        "\n".join(
+            [
+                "# Made by geartrain.cli.manual from the option table: change that.",
+                f"_{tool.name}() {{",
+                '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"',
+                "    COMPREPLY=()",
+                '    case "$prev" in',
+                *cases,
+                "    esac",
+                '    if [[ "$cur" == -* ]]; then',
+                f'        COMPREPLY=($(compgen -W "{names}" -- "$cur"))',
+                "    else",
+                f'        COMPREPLY=($({operands} -- "$cur"))',
+                "    fi",
+                "}",
+                f"complete -F _{tool.name} {tool.name}",
+            ]
+        )
+        + "\n"
+    )
+
+
+def zsh_completion(tool: Tool) -> str:
+    """A function for zsh."""
+    kinds = {FILE: "_files", FOLDER: "_files -/", HOST: "_hosts"}
+    lines = [
+        f"#compdef {tool.name}",
+        "# Made by geartrain.cli.manual from the option table: change that.",
+        "_arguments -s \\",
+    ]
+    for option in tool.table:
+        text = option.help.replace("[", "(").replace("]", ")").replace("'", "").replace(":", " -")
+        for name in option.names:
+            value = ""
+            if option.metavar:
+                joint = "=-" if option.optional else ("=" if name.startswith("--") else "+")
+                name += joint
+                gap = "::" if option.optional else ":"
+                value = f"{gap}{option.metavar.lower()}:{kinds.get(option.takes, '')}"
+            lines.append(f"  '*{name}[{text}]{value}' \\")
+    rest = "*::command:_normal" if tool.operands == COMMAND else "*:"
+    lines.append(f"  '{rest}'")
+    return "\n".join(lines) + "\n"
+
+
+def files() -> dict[str, str]:
+    """All that is made: path below the repository, and text."""
+    made = {}
+    for tool in TOOLS:
+        made[f"docs/man/{tool.name}.1"] = man_page(tool)
+        made[f"completion/bash/{tool.name}"] = bash_completion(tool)
+        made[f"completion/zsh/_{tool.name}"] = zsh_completion(tool)
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the files below the folder that is given."""
+    if len(arguments) != 1:
+        print("usage: python -m geartrain.cli.manual FOLDER", file=sys.stderr)
+        return 1
+    for name, text in files().items():
+        path = Path(arguments[0]) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
