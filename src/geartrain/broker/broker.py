@@ -143,10 +143,13 @@ class Broker:
 
     # ── functions ────────────────────────────────────────────────────────────
 
-    def create_function(self, name: bytes) -> None:
-        """``create function``."""
+    def create_function(self, name: bytes) -> bool:
+        """``create function``: False when there are ``max_functions`` already."""
         if name not in self.state.functions:
+            if intake.too_many_functions(self.state):
+                return False
             intake.make_function(self.state, name)
+        return True
 
     def drop_function(self, name: bytes) -> bool | None:
         """``drop function``: None for an unknown one, False while it is in use.
@@ -159,13 +162,18 @@ class Broker:
             return None
         return departure.drop_function(self.state, function)
 
-    def limit_function(self, name: bytes, high: int, normal: int, low: int) -> None:
-        """``maxqueue``: jobs at which a submission of each priority is refused; 0 for none."""
-        function = self.state.functions.get(name)
-        if function is None:
-            function = intake.make_function(self.state, name)
+    def limit_function(self, name: bytes, high: int, normal: int, low: int) -> bool:
+        """``maxqueue``: jobs at which a submission of each priority is refused; 0 for none.
+
+        Returns:
+            False when the function is new and there are ``max_functions`` already.
+        """
+        if not self.create_function(name):
+            return False
+        function = self.state.functions[name]
         function.limits = [high, normal, low]
         function.limited = high > 0 or normal > 0 or low > 0
+        return True
 
     def _find_loosely(self, name: bytes) -> Function | None:
         function = self.state.functions.get(name)

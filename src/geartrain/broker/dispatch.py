@@ -172,21 +172,21 @@ def sleep(state: State, peer: Peer) -> None:
 
 def lie_down(peer: Peer, crew: Crew) -> None:
     """Count this peer among the sleepers of its crew."""
-    peer.asleep = True
-    if not crew.sleepers and crew.hopeless:
+    if crew.sleepers.live == 0 and crew.hopeless:
         for function in crew.hopeless:
             function.hopeful.append(crew)
         crew.hopeless.clear()
-    crew.sleepers[peer.number] = peer
+    crew.sleepers.push(peer)
 
 
 def rest(state: State, peer: Peer) -> Function | None:
     """End what sleep or a wake-up began; the function it was woken for, if any."""
     if peer.asleep:
-        peer.asleep = False
         crew = peer.crew
         if crew is not None:
-            crew.sleepers.pop(peer.number, None)
+            crew.sleepers.leave(peer)
+        else:
+            peer.asleep = False
     was_for = peer.roused_for
     if was_for is not None:
         was_for.roused -= 1
@@ -204,7 +204,6 @@ def wake(state: State, function: Function) -> None:
         peer = _next_sleeper(function)
         if peer is None:
             return
-        peer.asleep = False
         rouse(state, peer, function)
 
 
@@ -215,10 +214,11 @@ def _next_sleeper(function: Function) -> Peer | None:
         if turn >= len(hopeful):
             turn = 0
         crew = hopeful[turn]
-        if crew.sleepers:
+        peer = crew.sleepers.pop()
+        if peer is not None:
             # The next job wakes somebody of the next crew.
             function.turn = turn + 1
-            return crew.sleepers.popitem(last=False)[1]
+            return peer
         # Nobody asleep here: the crew tells us when that changes.
         last = hopeful.pop()
         if turn < len(hopeful):
@@ -309,7 +309,8 @@ def leave_crew(state: State, peer: Peer) -> None:
     crew = peer.crew
     if crew is None:
         return
-    crew.sleepers.pop(peer.number, None)
+    if peer.asleep:
+        crew.sleepers.leave(peer)
     peer.crew = None
     crew.members -= 1
     if crew.members == 0:

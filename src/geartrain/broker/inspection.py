@@ -120,7 +120,7 @@ def job_row(state: State, handle: bytes) -> JobRow | None:
         STATE_NAMES[job.state],
         job.attempts,
         job.background,
-        len(job.entries()),
+        job.attached,
         job.worker.address if job.worker is not None else b"",
     )
 
@@ -130,5 +130,5 @@ def status_of(job: Job | None) -> JobStatus:
     if job is None:
         return JobStatus(False, False, 0, 0, 0)
     running = job.state == RUNNING
-    return JobStatus(True, running, job.numerator, job.denominator, len(job.entries()))
+    return JobStatus(True, running, job.numerator, job.denominator, job.attached)
 

@@ -122,7 +122,7 @@ def find_function(state: State, peer: Peer, name: bytes) -> Function | None:
     if len(name) > rules.max_function_bytes:
         _refuse(state, peer, b"ARGUMENT_TOO_LARGE", b"Function name too large")
         return None
-    if rules.max_functions and len(state.functions) >= rules.max_functions:
+    if too_many_functions(state):
         _refuse(
             state,
             peer,
@@ -131,6 +131,12 @@ def find_function(state: State, peer: Peer, name: bytes) -> Function | None:
         )
         return None
     return make_function(state, name)
+
+
+def too_many_functions(state: State) -> bool:
+    """No further function may be made, by whatever way it would come."""
+    most = state.rules.max_functions
+    return most > 0 and len(state.functions) >= most
 
 
 def make_function(state: State, name: bytes) -> Function:

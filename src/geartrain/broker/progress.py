@@ -63,7 +63,7 @@ def finish(state: State, worker: Peer, kind: int, handle: bytes, body: bytes, st
     if job is None:
         # Perl workers send WORK_EXCEPTION and then WORK_FAIL, and die when the
         # second is answered with an ERROR.
-        return handle == worker.last_ended
+        return len(handle) > 0 and handle == worker.last_ended
     worker.last_ended = handle
     tell(job, kind, body, start)
     if kind == COMPLETE:
@@ -115,6 +115,9 @@ def end(state: State, job: Job) -> None:
                 other.waiting.discard(job)
             job.others = None
     state.memory -= job.cost
+    # A job that left its line early may lie there until it is swept; its bytes
+    # must not, for they are no longer in the budget.
+    job.workload = b""
 
 
 def forget_unique(state: State, job: Job) -> None:

@@ -73,6 +73,9 @@ class HandleMaker:
     Args:
         prefix: what they begin with, such as ``H:host:``; at most 46 bytes.
         instance: 0 to 1023; different for servers that share a store.
+
+    Attributes:
+        size: bytes of a handle; all are of one length.
     """
 
     def __init__(self, prefix: bytes, instance: int = 0) -> None:
@@ -81,6 +84,8 @@ class HandleMaker:
         if not 0 <= instance < 1024:
             raise ValueError(f"instance = {instance}: want 0 to 1023")
         self.prefix = prefix
+        # Thirteen digits for the block (good until 2159) and three for the count.
+        self.size = len(prefix) + 16
         self._instance = instance
         self._ms = -1
         self._stem = b""
@@ -94,7 +99,7 @@ class HandleMaker:
         if count == 4096:
             # A clock that stands still or was set back does not bring ids back.
             self._ms = max(int(wall * 1000.0) - ID_EPOCH_MS, self._ms + 1)
-            self._stem = self.prefix + b"%x" % ((self._ms << 10) | self._instance)
+            self._stem = self.prefix + b"%013x" % ((self._ms << 10) | self._instance)
             count = 0
         self._count = count + 1
         return self._stem + self._tails[count]
@@ -132,7 +137,8 @@ class RousedLine:
                 found = peer
                 break
         self.head = head
-        if head >= 1024 and head * 2 >= size:
+        # All of it at the end, so that the line keeps nobody who has gone.
+        if head == size or (head >= 1024 and head * 2 >= size):
             del self.peers[:head]
             del self.serials[:head]
             del self.dues[:head]

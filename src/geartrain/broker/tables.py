@@ -19,7 +19,6 @@ workers, of functions, or of jobs that wait.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 from geartrain._native import mypyc_attr
@@ -99,6 +98,13 @@ class Job(Entry):
     def wanted(self) -> bool:
         """Somebody waits for it, or nobody has to."""
         return self.background or self.client is not None
+
+    @property
+    def attached(self) -> int:
+        """How many entries there are."""
+        if self.client is None:
+            return 0
+        return 1 if self.others is None else 1 + len(self.others)
 
     def entries(self) -> list[Peer]:
         """Every attached entry, in the order of attachment."""
@@ -204,6 +210,67 @@ class Ring:
         return len(self.items) - self.head
 
 
+class SleepLine:
+    """Sleeping peers, longest asleep first; waking up early leaves a stale entry behind.
+
+    An entry is stale when its peer has slept again since, or does not sleep. When
+    the stale ones outnumber the others they are swept out.
+    """
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+        self.sleeps: list[int] = []
+        self.head = 0
+        self.live = 0
+
+    def push(self, peer: Peer) -> None:
+        """This peer sleeps from now on."""
+        peer.asleep = True
+        peer.sleeps += 1
+        self.live += 1
+        self.peers.append(peer)
+        self.sleeps.append(peer.sleeps)
+
+    def pop(self) -> Peer | None:
+        """Wake the peer that has slept longest; None when nobody sleeps."""
+        if self.live == 0:
+            return None
+        head = self.head
+        while True:
+            peer = self.peers[head]
+            head += 1
+            if peer.asleep and peer.sleeps == self.sleeps[head - 1]:
+                break
+        peer.asleep = False
+        self.live -= 1
+        self.head = head
+        if head >= 64 and head * 2 >= len(self.peers):
+            self._sweep()
+        return peer
+
+    def leave(self, peer: Peer) -> None:
+        """A peer that sleeps here does so no longer."""
+        peer.asleep = False
+        self.live -= 1
+        stale = len(self.peers) - self.head - self.live
+        if stale >= 64 and stale > self.live:
+            self._sweep()
+
+    def sleepers(self) -> list[Peer]:
+        """Everybody who sleeps here, longest asleep first (a copy)."""
+        return [
+            self.peers[at]
+            for at in range(self.head, len(self.peers))
+            if self.peers[at].asleep and self.peers[at].sleeps == self.sleeps[at]
+        ]
+
+    def _sweep(self) -> None:
+        peers = self.sleepers()
+        self.peers = peers
+        self.sleeps = [peer.sleeps for peer in peers]
+        self.head = 0
+
+
 class Crew:
     """All peers with the same abilities.
 
@@ -213,7 +280,7 @@ class Crew:
         rings: by priority, functions that may have such a job. A function
             stands in the ring, or the crew is parked at the function, never both.
         ready: in strict order, a heap of positions in ``functions`` instead of the rings.
-        sleepers: members that sleep, longest asleep first.
+        sleepers: members that sleep.
         hopeless: functions that found nobody asleep here; told when somebody is.
         members: how many peers.
     """
@@ -226,7 +293,7 @@ class Crew:
         self.low = Ring()
         self.ready: list[int] = []
         self.places: dict[bytes, int] = {}
-        self.sleepers: OrderedDict[int, Peer] = OrderedDict()
+        self.sleepers = SleepLine()
         self.hopeless: list[Function] = []
         self.members = 0
 
@@ -244,7 +311,8 @@ class Peer:
         restless: the abilities have changed since the crew was looked up.
         asleep: it has said PRE_SLEEP and was not woken since.
         roused_for: the function it was woken for, until it grabs or sleeps.
-        rousals: how often it was woken; tells an old alarm from a new one.
+        sleeps, rousals: how often it went to sleep and was woken; they tell an
+            old entry in a line from a new one.
         running: ``{handle: job}`` that it runs.
         waiting: jobs it is attached to.
         exceptions: it asked for WORK_EXCEPTION packets.
@@ -261,6 +329,7 @@ class Peer:
         self.restless = False
         self.asleep = False
         self.roused_for: Function | None = None
+        self.sleeps = 0
         self.rousals = 0
         self.running: dict[bytes, Job] = {}
         self.waiting: set[Job] = set()

@@ -139,8 +139,7 @@ def answer(house: House, line: bytes) -> Answer:
     if command == b"create":
         if len(words) != 3 or words[1].lower() != b"function":
             return _incomplete(words[0])
-        broker.create_function(words[2])
-        return Answer(b"OK\r\n")
+        return _made(broker.create_function(words[2]))
     if command == b"drop":
         if len(words) != 3 or words[1].lower() != b"function":
             return _incomplete(words[0])
@@ -191,8 +190,13 @@ def _max_queue(house: House, words: list[bytes]) -> Answer:
         limits = [limits[0], limits[0], limits[0]]
     while len(limits) < 3:
         limits.append(0)
-    house.broker.limit_function(words[1], limits[0], limits[1], limits[2])
-    return Answer(b"OK\r\n")
+    return _made(house.broker.limit_function(words[1], limits[0], limits[1], limits[2]))
+
+
+def _made(made: bool) -> Answer:
+    if made:
+        return Answer(b"OK\r\n")
+    return Answer(b"ERR there are max-functions functions already, drop one first\r\n")
 
 
 def _limit(word: bytes) -> int:

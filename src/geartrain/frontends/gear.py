@@ -81,6 +81,7 @@ class GearConnection(Peer):
         self.spoke = False
         self._touched = touched
         self._pause_at = bounds.pause_output_bytes
+        self._handle_bytes = house.broker.state.handles.size
         self._listing: admin.Listing | None = None
 
     # ── bytes in ─────────────────────────────────────────────────────────────
@@ -192,7 +193,11 @@ class GearConnection(Peer):
 
     def _submit(self, number: int, body: bytes, priority: int, background: bool) -> None:
         first = body.find(b"\0")
-        second = body.find(b"\0", first + 1) if first >= 0 else -1
+        second = -1
+        if first >= 0:
+            second = first + 1
+            if second >= len(body) or body[second] != 0:
+                second = body.find(b"\0", second)
         if second < 0:
             self._too_few(number, b"function, unique, workload")
             return
@@ -268,7 +273,10 @@ class GearConnection(Peer):
             out.append(workload)
 
     def _finish(self, kind: int, body: bytes) -> None:
-        nul = body.find(b"\0")
+        # Handles are all of one length here: look there before searching.
+        nul = self._handle_bytes
+        if nul >= len(body) or body[nul] != 0:
+            nul = body.find(b"\0")
         if nul < 0:
             # Perl workers leave the NUL out when the result is empty.
             handle = body
@@ -397,6 +405,10 @@ class GearConnection(Peer):
             self.work_fail(body[: start - 1])
             return
         self.say2(_UPDATES[kind].of(len(body)), body)
+        if self.out_bytes > self._pause_at:
+            # While output waits, ``say`` brings us to nobody's notice; one who
+            # does not read must be noticed, or others' reports fill the memory.
+            self._touched.append(self)
 
     def work_fail(self, handle: bytes) -> None:
         """WORK_FAIL with the handle and nothing else: old libgearman compares its length."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Final
 
+from geartrain._native import i64
 from geartrain.errors import BadMagic, LineTooLong, PacketTooLarge
 
 #: What ``PacketReader.next`` found.
@@ -74,8 +75,8 @@ class PacketReader:
                 self._missing -= size
                 return
             gathered.write(data[: self._missing])
-            self._data = data[self._missing :]
-            self._at = 0
+            # What is there already came after a body that nobody has taken yet.
+            self._data += data[self._missing :]
             self._missing = 0
         elif self._at < len(self._data):
             self._data = self._data[self._at :] + data
@@ -105,8 +106,8 @@ class PacketReader:
             self._gathered = None
             return self._kind_of_large
         data = self._data
-        at = self._at
-        have = len(data) - at
+        at: i64 = self._at
+        have: i64 = len(data) - at
         if have <= 0:
             # Do not keep the last read alive on a connection that falls idle.
             self._data = b""
@@ -122,10 +123,17 @@ class PacketReader:
         if last != self._last_letter or data[at + 1] != 0x52 or data[at + 2] != 0x45:
             self._check_start(data[at : at + 4])
             kind = WRONG_MAGIC
-        self.number = (
-            data[at + 4] << 24 | data[at + 5] << 16 | data[at + 6] << 8 | data[at + 7]
-        )
-        size = data[at + 8] << 24 | data[at + 9] << 16 | data[at + 10] << 8 | data[at + 11]
+        # Byte by byte into machine integers: a call to struct costs more.
+        b0: i64 = data[at + 4]
+        b1: i64 = data[at + 5]
+        b2: i64 = data[at + 6]
+        b3: i64 = data[at + 7]
+        self.number = b0 << 24 | b1 << 16 | b2 << 8 | b3
+        b0 = data[at + 8]
+        b1 = data[at + 9]
+        b2 = data[at + 10]
+        b3 = data[at + 11]
+        size = b0 << 24 | b1 << 16 | b2 << 8 | b3
         if size > self._max_packet_bytes:
             # Refused on the header alone: waiting for the body would let any
             # peer pin that much of our memory.
@@ -145,7 +153,7 @@ class PacketReader:
             self._at = 0
         return NOTHING
 
-    def _next_line(self, data: bytes, at: int) -> int:
+    def _next_line(self, data: bytes, at: i64) -> int:
         end = data.find(b"\n", at)
         if end < 0:
             if len(data) - at >= self._max_line_bytes:

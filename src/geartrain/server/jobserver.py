@@ -81,6 +81,7 @@ class JobServer:
         self._wall = wall
         self._steady = steady
         self._inherit = inherit
+        self._inherited = False
         self.addresses: list[tuple[str, int] | str] = []
         self.broker = Broker(_rules(self.settings), _handles(self.settings))
         self._reactor: Reactor | None = None
@@ -106,6 +107,7 @@ class JobServer:
         self._loop = loop
         self.broker.tick(self._wall(), self._steady())
         listeners = inherited_listeners(os.environ, os.getpid()) if self._inherit else []
+        self._inherited = bool(listeners)
         self._listeners = listeners or open_listeners(self.settings)
         bounds = Bounds()
         bounds.max_packet_bytes = self.settings.max_packet_bytes
@@ -164,8 +166,8 @@ class JobServer:
         for sock in self._listeners:
             name = sock.getsockname()
             sock.close()
-            if isinstance(name, str) and name and not self._inherit:
-                with contextlib.suppress(FileNotFoundError):
+            if isinstance(name, str) and name and not self._inherited:
+                with contextlib.suppress(OSError):
                     os.unlink(name)
         self._ended.set()
 
@@ -188,7 +190,7 @@ class JobServer:
         loop = self._loop
         if loop is None or self._reactor is None:
             return
-        if self.broker.idle:
+        if self.broker.idle and not self._reactor.unsent:
             self._ended.set()
         elif time.monotonic() >= self._draining_until:
             left = len(self.broker.job_handles())

@@ -6,8 +6,8 @@ program, the event loop watches that poller's one file descriptor and calls
 server turns this round: ``run`` waits on the poller, and the event loop's own
 poller is one descriptor in it (see ``loop``), so that a turn costs asyncio nothing.
 
-Inside a turn sockets are served in grains: after ``GRAIN`` of them the answers go
-out, so that the other side has something to do while the rest is read.
+A turn takes at most ``TURN`` sockets before the answers go out, so that the other
+side has something to do while the rest is read.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from typing import Final
 from geartrain.broker.broker import Broker
 from geartrain.frontends.gear import GearConnection
 from geartrain.frontends.port import House
+from geartrain.server.bell import Bell
 from geartrain.server.session import IN, Session
 
-#: Sockets read before answers are sent.
-GRAIN: Final = 16
-#: Most sockets served before the event loop has its turn again.
-TURN: Final = 256
+#: Most sockets read before answers are sent. Events of this many still fit into what
+#: Python's small allocator serves; a few more would cost every turn a trip to malloc.
+TURN: Final = 40
+#: How long the wall clock is derived from the steady one before it is asked again.
+CLOCKS_AGREE_SECONDS: Final = 0.02
 #: Most connections accepted in one turn.
 ACCEPTS: Final = 128
 
@@ -59,6 +61,8 @@ class Reactor:
         self.listeners: dict[int, socket.socket] = {}
         self.max_output_bytes = max_output_bytes
         self.turns = 0
+        self.bell = Bell()
+        self._bell_rang = False
         #: Set to make ``run`` return: the event loop has something to do.
         self.interrupted = False
         self._guest = -1
@@ -67,7 +71,11 @@ class Reactor:
         self._on_close = on_close
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
+        self._epoll.register(self.bell.fileno(), IN)
+        self._wall_ahead = 0.0
+        self._compare_clocks_at = 0.0
         self._monotonic = steady
+        self._real_time = time.monotonic
         self._time = wall
 
     def fileno(self) -> int:
@@ -113,11 +121,17 @@ class Reactor:
         for sock in list(self.listeners.values()):
             self.unlisten(sock)
         self._epoll.close()
+        self.bell.close()
 
     def watch_guest(self, number: int) -> None:
         """Watch an event loop's own poller; ``run`` returns when something is ready there."""
         self._guest = number
         self._epoll.register(number, IN)
+
+    @property
+    def unsent(self) -> bool:
+        """Somebody's answers are still on their way."""
+        return any(session.connection.out for session in self.sessions.values())
 
     # ── turns ────────────────────────────────────────────────────────────────
 
@@ -130,25 +144,35 @@ class Reactor:
         Returns:
             True when the guest's poller has something ready.
         """
-        end = self._monotonic() + timeout if timeout > 0.0 else 0.0
         self._guest_ready = False
-        while True:
-            left = timeout
-            if timeout > 0.0:
-                left = max(0.0, end - self.broker.state.steady)
-            due = self.broker.next_deadline()
-            if due >= 0.0 and (left < 0.0 or due < left):
-                left = due
-            events = self._poll(left, TURN)
+        broker = self.broker
+        if timeout == 0.0:
+            events = self._poll(0, TURN)
             if events:
                 self.serve(events)
-            else:
-                self.tick()
+            self.interrupted = False
+            return self._guest_ready
+        end = self._real_time() + timeout if timeout > 0.0 else 0.0
+        if timeout > 0.0:
+            self.bell.ring_at(end)
+        while True:
+            due = broker.next_deadline()
+            if due >= 0.0:
+                self.bell.ring_at(self._real_time() + due)
+            # Without a timeout: a timer set and taken back at every turn costs the
+            # kernel more than a read. The bell is set once and left alone.
+            events = self._poll(-1, TURN)
+            self.serve(events)
             if self.interrupted or self._guest_ready:
                 self.interrupted = False
                 return self._guest_ready
-            if timeout >= 0.0 and self.broker.state.steady >= end:
-                return False
+            if self._bell_rang:
+                self._bell_rang = False
+                self.send()
+                if timeout > 0.0:
+                    if self._real_time() >= end:
+                        return False
+                    self.bell.ring_at(end)
 
     def turn(self) -> None:
         """Serve every socket that is ready now."""
@@ -157,16 +181,15 @@ class Reactor:
             self.serve(events)
 
     def serve(self, events: list[tuple[int, int]]) -> None:
-        """Serve these sockets: read all, then send all, a grain at a time."""
+        """Serve these sockets: read all, then send all."""
         self.turns += 1
-        self.broker.tick(self._time(), self._monotonic())
+        self._let_time_pass()
         sessions = self.sessions
-        accepting = False
-        count = 0
+        others = False
         for number, mask in events:
             session = sessions.get(number)
             if session is None:
-                accepting = True
+                others = True
                 continue
             if mask == IN:
                 session.read()
@@ -174,12 +197,8 @@ class Reactor:
                     self._settle(session)
             else:
                 self._serve_rare(session, mask)
-            count += 1
-            if count == GRAIN:
-                self.send()
-                count = 0
         self.send()
-        if accepting:
+        if others:
             for number, _ in events:
                 listener = self.listeners.get(number)
                 if listener is not None:
@@ -187,6 +206,9 @@ class Reactor:
                     self._on_accept(listener)
                 elif number == self._guest:
                     self._guest_ready = True
+                elif number == self.bell.fileno():
+                    self.bell.hush()
+                    self._bell_rang = True
 
     def _serve_rare(self, session: Session, mask: int) -> None:
         if mask & select.EPOLLOUT:
@@ -194,10 +216,12 @@ class Reactor:
             session.flush()
             if not session.blocked:
                 session.connection.resume()
-        if mask & (IN | select.EPOLLHUP | select.EPOLLERR) and not session.ended:
+        if session.ended or session.connection.held_back:
+            # Nobody is left to read what still has to be said or done.
+            if mask & (select.EPOLLHUP | select.EPOLLERR):
+                session.lost = True
+        elif mask & (IN | select.EPOLLHUP | select.EPOLLERR):
             session.read()
-        elif mask & select.EPOLLHUP:
-            session.lost = True
         self._settle(session)
 
     def send(self) -> None:
@@ -221,16 +245,13 @@ class Reactor:
                     self._settle(session)
 
     def _settle(self, session: Session) -> None:
-        """After something unusual: resume, close, or watch for other things."""
+        """After something unusual: close, or watch for other things."""
         connection = session.connection
         if session.ended and connection.number in self.broker.state.peers:
             # As the C server: a peer that stops talking is gone for the broker,
             # but answers it has already earned are still sent.
             self.broker.leave(connection)
         session.flush()
-        while connection.held_back and not session.blocked and not session.lost:
-            connection.resume()
-            session.flush()
         if connection.out_bytes > self.max_output_bytes and len(connection.out) > 3:
             session.lost = True
         if session.finished:
@@ -243,5 +264,14 @@ class Reactor:
 
     def tick(self) -> None:
         """Let time pass without a socket being ready."""
-        self.broker.tick(self._time(), self._monotonic())
+        self._let_time_pass()
         self.send()
+
+    def _let_time_pass(self) -> None:
+        steady = self._monotonic()
+        # Asking one clock a turn is enough: how far the other is ahead changes
+        # only when somebody sets it.
+        if steady >= self._compare_clocks_at:
+            self._compare_clocks_at = steady + CLOCKS_AGREE_SECONDS
+            self._wall_ahead = self._time() - steady
+        self.broker.tick(steady + self._wall_ahead, steady)
