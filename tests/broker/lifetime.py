@@ -172,7 +172,8 @@ class BrokerLifetime(RuleBasedStateMachine):
         else:
             assert told[0] == "created"
             handle = told[1]
-            assert isinstance(handle, bytes) and 0 < len(handle) < 64
+            assert isinstance(handle, bytes)
+            assert 0 < len(handle) < 64
             if answer == "joined":
                 assert handle == detail
                 model.join_job(ear.number, handle, background)
@@ -345,10 +346,13 @@ class BrokerLifetime(RuleBasedStateMachine):
         for slot in range(len(self.slots)):
             self.leave(slot)
         state = self.mind.broker.state
-        assert not state.crews and not state.peers
+        assert not state.crews
+        assert not state.peers
         assert all(job.background for job in state.jobs.values())
         for handle in list(state.jobs):
             assert self.mind.broker.cancel(handle)
-        assert not state.jobs and state.memory == 0
-        assert not state.holders and not state.namesakes
+        assert not state.jobs
+        assert state.memory == 0
+        assert not state.holders
+        assert not state.namesakes
         check(state)

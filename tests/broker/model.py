@@ -232,9 +232,7 @@ class Model:
                         return [line[0]]
             return []
         for priority in PRIORITIES:
-            found = [
-                line[0] for name in abilities if (line := self.lines.get((name, priority)))
-            ]
+            found = [line[0] for name in abilities if (line := self.lines.get((name, priority)))]
             if found:
                 return found
         return []

@@ -15,7 +15,7 @@ _QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_t
 
 @pytest.mark.timeout(120)
 def test_whatever_peers_do_the_tables_agree_and_every_client_hears_the_end_once() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         BrokerLifetime,
         settings=settings(
             max_examples=settings().max_examples * 3,
@@ -30,7 +30,7 @@ def test_whatever_peers_do_the_tables_agree_and_every_client_hears_the_end_once(
 def test_long_stories_end_well_too(seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(
             BrokerLifetime,
             settings=settings(
                 max_examples=50,
