@@ -1,0 +1,172 @@
+"""The tools as processes, and servers for them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from tests.support import patient, wait_until
+
+#: Nothing of the caller's: servers are named in each command.
+ENVIRON = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("GEARMAN_SERVER", "GEARMAN_SERVERS", "GEARMAND_PORT")
+}
+
+
+class Done:
+    """What a command that has ended said."""
+
+    def __init__(self, status: int, stdout: bytes, stderr: bytes) -> None:
+        self.status = status
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+def command(tool: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"geartrain.cli.{tool}", *arguments]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Tools:
+    """Runs the tools against one server; what it started is gone after the test."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def run(
+        self,
+        tool: str,
+        *arguments: str,
+        stdin: bytes | None = None,
+        environ: Mapping[str, str] = ENVIRON,
+        within: float = 30.0,
+    ) -> Done:
+        """Run to the end."""
+        done = subprocess.run(
+            command(tool, "-p", str(self.port), "-h", "127.0.0.1", *arguments),
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=patient(within),
+            env=dict(environ),
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def gearman(self, *arguments: str, stdin: bytes | None = None) -> Done:
+        return self.run("gearman", *arguments, stdin=stdin)
+
+    def start(self, *arguments: str, stdin: int | None = None) -> subprocess.Popen[bytes]:
+        """Start ``gearman`` and leave it."""
+        process = subprocess.Popen(
+            command("gearman", "-p", str(self.port), "-h", "127.0.0.1", *arguments),
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRON,
+        )
+        self.started.append(process)
+        return process
+
+    def work(self, function: str, *rest: str) -> subprocess.Popen[bytes]:
+        """Start a worker, and wait until the server knows it."""
+        worker = self.start("-w", "-f", function, *rest)
+        wait_until(lambda: self.workers(function), within=20)
+        return worker
+
+    def workers(self, function: str) -> int:
+        return self.counts(function)[2]
+
+    def counts(self, function: str) -> tuple[int, int, int]:
+        """Jobs, jobs that run, workers, as ``status`` has them."""
+        for line in self.ask("status"):
+            fields = line.split("\t")
+            if fields[0] == function:
+                return int(fields[1]), int(fields[2]), int(fields[3])
+        return 0, 0, 0
+
+    def ask(self, line: str) -> list[str]:
+        """An admin command whose answer is a list."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=patient(5)) as sock:
+            sock.sendall(line.encode() + b"\r\n")
+            text = b""
+            while not (text == b".\n" or text.endswith(b"\n.\n")):
+                data = sock.recv(65536)
+                if not data:
+                    raise ConnectionError(f"{line!r}: the server closed after {text!r}")
+                text += data
+        return text.decode().splitlines()[:-1]
+
+    def close(self) -> None:
+        for process in reversed(self.started):
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    try:
+                        pipe.close()
+                    except BrokenPipeError:
+                        pass
+
+
+class Server:
+    """A gearmand that can be killed, and started again on the same port."""
+
+    def __init__(self, *options: str) -> None:
+        self.port = free_port()
+        self._options: Sequence[str] = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            command("gearmand", "-p", str(self.port), "-L", "127.0.0.1", *self._options),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=ENVIRON,
+        )
+        wait_until(self._answers, within=20)
+
+    def _answers(self) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+
+def rss_kib(pid: int) -> int:
+    """Resident memory, as high as it ever was."""
+    with open(f"/proc/{pid}/status") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    raise AssertionError("no VmHWM")
