@@ -41,9 +41,7 @@ class Child:
         OSError: the command cannot be run.
     """
 
-    def __init__(
-        self, command: list[str], environ: Mapping[bytes, bytes], workload: bytes
-    ) -> None:
+    def __init__(self, command: list[str], environ: Mapping[bytes, bytes], workload: bytes) -> None:
         self._rest = memoryview(workload)
         self.status: int | None = None
         theirs_in, self.stdin = os.pipe()
@@ -126,9 +124,7 @@ def can_run(command: str) -> str:
     return f"{seen[0]} is not executable" if seen else os.strerror(errno.ENOENT)
 
 
-def _spawn(
-    command: list[str], environ: Mapping[bytes, bytes], pipes: tuple[int, int, int]
-) -> int:
+def _spawn(command: list[str], environ: Mapping[bytes, bytes], pipes: tuple[int, int, int]) -> int:
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(pipes)]
     try:
         return os.posix_spawnp(command[0], command, environ, file_actions=actions, setsigdef=_RESET)
