@@ -343,4 +343,3 @@ def see_to_restless(state: State) -> None:
     for peer in restless:
         if peer.asleep and peer.restless:
             sleep(state, peer)
-

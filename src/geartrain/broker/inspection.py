@@ -131,4 +131,3 @@ def status_of(job: Job | None) -> JobStatus:
         return JobStatus(False, False, 0, 0, 0)
     running = job.state == RUNNING
     return JobStatus(True, running, job.numerator, job.denominator, job.attached)
-

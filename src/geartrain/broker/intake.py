@@ -46,9 +46,7 @@ def submit(
     by_workload = False
     if unique:
         by_workload = unique == b"-" and len(workload) > 0
-        twin = (
-            function.by_workload.get(workload) if by_workload else function.uniques.get(unique)
-        )
+        twin = function.by_workload.get(workload) if by_workload else function.uniques.get(unique)
         if twin is not None and (by_workload or unique != b"-"):
             state.counters.coalesced += 1
             if background:
@@ -154,4 +152,3 @@ def make_function(state: State, name: bytes) -> Function:
 def _refuse(state: State, peer: Peer, code: bytes, text: bytes) -> None:
     state.counters.refused += 1
     peer.refused(code, text)
-

@@ -136,7 +136,7 @@ def forget_unique(state: State, job: Job) -> None:
         if namesakes is None:
             del state.holders[unique]
             return
-        name, heir = namesakes.popitem()
+        _name, heir = namesakes.popitem()
         state.holders[unique] = heir
     elif namesakes is not None:
         del namesakes[function.name]

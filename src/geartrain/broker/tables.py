@@ -22,7 +22,6 @@ from __future__ import annotations
 from typing import Final
 
 from geartrain._native import mypyc_attr
-
 from geartrain.broker.queues import Alarm, Entry, Fifo
 from geartrain.terms import LOW, NORMAL
 

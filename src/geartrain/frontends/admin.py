@@ -33,9 +33,7 @@ def for_people(name: bytes) -> bytes:
     """A name without bytes that would break a table: control bytes become ``%XX``."""
     for byte in name:
         if byte < 32 or byte == 127:
-            return b"".join(
-                [b"%%%02X" % b if b < 32 or b == 127 else bytes((b,)) for b in name]
-            )
+            return b"".join([b"%%%02X" % b if b < 32 or b == 127 else bytes((b,)) for b in name])
     return name
 
 
@@ -85,7 +83,7 @@ class Listing:
         if kind == _UNIQUES:
             return for_people(job.unique) + b"\n"
         if kind == _JOB_DETAILS:
-            where = job.worker if job.worker else b"-"
+            where = job.worker or b"-"
             return b"\t".join(
                 [for_people(job.function), for_people(job.unique), where, b"%d\n" % job.clients]
             )

@@ -84,6 +84,16 @@ class GearConnection(Peer):
         self._handle_bytes = house.broker.state.handles.size
         self._listing: admin.Listing | None = None
 
+    def hang_up(self) -> None:
+        """The connection is gone: keep nothing of what was on its way.
+
+        The broker's lines may know a peer a while longer than the peer is there.
+        """
+        self.reader = PacketReader(True, 0, 0)
+        self.out = []
+        self.out_bytes = 0
+        self._listing = None
+
     # ── bytes in ─────────────────────────────────────────────────────────────
 
     def receive_data(self, data: bytes) -> None:

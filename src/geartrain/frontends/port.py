@@ -8,7 +8,6 @@ a turn.
 from __future__ import annotations
 
 from geartrain._native import mypyc_attr
-
 from geartrain.broker.broker import Broker
 
 

@@ -15,6 +15,8 @@ import time
 _TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 #: Rings that are so close together need not be two.
 _SLACK_SECONDS = 0.001
+#: Longest wait; whoever waits longer is rung in between, and asks again.
+_MOST_SECONDS = 86_400.0
 
 
 class _TimeSpec(ctypes.Structure):
@@ -48,7 +50,8 @@ class Bell:
         if self._at and self._at <= when + _SLACK_SECONDS:
             return
         self._at = when
-        left = max(when - time.monotonic(), 1e-6)
+        # An epoch job may be due in a million years; a timer can only wait for so long.
+        left = min(max(when - time.monotonic(), 1e-6), _MOST_SECONDS)
         if sys.version_info >= (3, 13):
             os.timerfd_settime(self._number, initial=left)
             return

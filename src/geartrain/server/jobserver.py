@@ -205,7 +205,8 @@ class JobServer:
 
     def _asked_to_end(self, graceful: bool) -> None:
         log.warning("shutdown asked for over the admin protocol")
-        assert self._loop is not None and self._reactor is not None
+        assert self._loop is not None
+        assert self._reactor is not None
         self._reactor.interrupted = True
         self._loop.call_soon(self.drain if graceful else self.end)
 
@@ -242,6 +243,7 @@ class JobServer:
         """Let what is due by the clocks happen now; for clocks that somebody turns."""
         if self._reactor is not None:
             self._ring()
+            self._look_for_stalled(self._reactor)
 
     # ── connections ──────────────────────────────────────────────────────────
 
@@ -280,7 +282,8 @@ class JobServer:
     def _cannot_accept(self, listener: socket.socket, error: OSError) -> None:
         """Out of descriptors (or worse): look away for a while instead of spinning."""
         reactor, loop = self._reactor, self._loop
-        assert reactor is not None and loop is not None
+        assert reactor is not None
+        assert loop is not None
         reactor.unlisten(listener)
         loop.call_later(_FULL_SECONDS, self._listen_again, listener)
         if error.errno in (errno.EMFILE, errno.ENFILE):
@@ -305,11 +308,14 @@ class JobServer:
         log.debug("connection %d closed", session.number)
 
     def _sweep(self) -> None:
-        """Close connections that never spoke, or stopped in the middle of a packet."""
         loop, reactor = self._loop, self._reactor
         if loop is None or reactor is None:
             return
         self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._look_for_stalled(reactor)
+
+    def _look_for_stalled(self, reactor: Reactor) -> None:
+        """Close connections that never spoke, or stopped in the middle of a packet."""
         now = self._steady()
         silent, stalled = self.settings.handshake_timeout, self.settings.packet_timeout
         for session in list(reactor.sessions.values()):

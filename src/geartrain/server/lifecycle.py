@@ -121,7 +121,7 @@ def notify(message: str) -> None:
         try:
             sock.sendto(message.encode(), path)
         except OSError as error:
-            print(f"gearmand: cannot notify systemd at {path!r}: {error}", file=sys.stderr)
+            sys.stderr.write(f"gearmand: cannot notify systemd at {path!r}: {error}\n")
 
 
 def watchdog_seconds() -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import stat
 from collections.abc import Mapping
@@ -40,11 +41,11 @@ def port_number(port: str) -> int:
     Raises:
         ConfigurationError: it is neither.
     """
-    if port.isascii() and port.isdigit() and int(port) < 65536:
+    if port.isascii() and port.isdigit() and len(port) < 10 and int(port) < 65536:
         return int(port)
     try:
         return socket.getservbyname(port, "tcp")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"port {port!r} is neither a number from 0 to 65535 nor a known service"
         ) from error
@@ -77,9 +78,11 @@ def _open_tcp(text: str, settings: Settings) -> list[socket.socket]:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # A name with an empty or an endless label is refused before it is looked up.
+        cause = error.strerror if isinstance(error, OSError) else "not a host name"
         raise ConfigurationError(
-            f"cannot listen on {text or 'all addresses'}: {error.strerror}; "
+            f"cannot listen on {text or 'all addresses'}: {cause}; "
             f"check the name, or give an address of this machine"
         ) from error
     opened: list[socket.socket] = []
@@ -139,12 +142,11 @@ def _bind_tcp(
 
 
 def _open_unix(path: str, settings: Settings) -> socket.socket:
-    try:
-        mode = int(settings.unix_mode, 8)
-    except ValueError:
+    if not re.fullmatch(r"[0-7]{3,4}", settings.unix_mode):
         raise ConfigurationError(
             f"--unix-mode {settings.unix_mode!r}: want an octal number such as 660"
-        ) from None
+        )
+    mode = int(settings.unix_mode, 8)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_dead_socket(path)
@@ -152,11 +154,14 @@ def _open_unix(path: str, settings: Settings) -> socket.socket:
         Path(path).chmod(mode)
         sock.listen(settings.backlog)
         sock.setblocking(False)
-    except OSError as error:
+    except ConfigurationError:
         sock.close()
+        raise
+    except (OSError, ValueError) as error:
+        sock.close()
+        cause = (error.strerror if isinstance(error, OSError) else None) or error
         raise ConfigurationError(
-            f"cannot listen on unix:{path}: {error.strerror or error}; "
-            f"check that the folder exists and is writable"
+            f"cannot listen on unix:{path}: {cause}; check that the folder exists and is writable"
         ) from error
     return sock
 

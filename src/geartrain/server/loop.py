@@ -30,9 +30,7 @@ class HostedSelector(selectors.EpollSelector):
         """Wait alone again; call before the reactor is closed."""
         self._reactor = None
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """What is ready for asyncio within ``timeout`` seconds."""
         reactor = self._reactor
         if reactor is None:

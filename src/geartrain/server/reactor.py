@@ -110,6 +110,7 @@ class Reactor:
         session.lost = True
         self._epoll.unregister(session.number)
         self.broker.leave(session.connection)
+        session.connection.hang_up()
         session.socket.close()
         self.interrupted = True
         self._on_close(session)

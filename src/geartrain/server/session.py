@@ -31,7 +31,8 @@ VECTOR_PARTS: Final = 512
 
 IN: Final = 1
 OUT: Final = 4
-assert select.EPOLLIN == IN and select.EPOLLOUT == OUT
+assert select.EPOLLIN == IN
+assert select.EPOLLOUT == OUT
 
 
 class Session:
@@ -69,7 +70,7 @@ class Session:
         size = self._read_bytes
         wanted = connection.reader.wanted
         if wanted > size:
-            size = wanted if wanted < LARGE_READ_BYTES else LARGE_READ_BYTES
+            size = min(LARGE_READ_BYTES, wanted)
         try:
             data = self._read(self.number, size)
         except BlockingIOError:

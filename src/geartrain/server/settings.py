@@ -9,6 +9,7 @@ that a setting exists in one place. Where a value came from (``--option`` or
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -75,8 +76,9 @@ class Settings:
         table="listen", short="p", metavar="PORT",
     )  # fmt: skip
     backlog: int = setting(
-        1024, COUNT, "connections that may wait to be accepted", table="listen", short="b", least=1
-    )
+        1024, COUNT, "connections that may wait to be accepted", table="listen", short="b", least=1,
+        most=2**31 - 1,
+    )  # fmt: skip
     unix_mode: str = setting(
         "660", TEXT, "permissions of unix sockets, octal", table="listen", metavar="MODE"
     )
@@ -86,18 +88,19 @@ class Settings:
     )  # fmt: skip
     keepalive_idle: int = setting(
         60, COUNT, "seconds of silence before the first keepalive probe; -1: the system's",
-        table="listen", least=-1,
+        table="listen", least=-1, most=32767,
     )  # fmt: skip
     keepalive_interval: int = setting(
-        15, COUNT, "seconds between keepalive probes; -1: the system's", table="listen", least=-1
-    )
+        15, COUNT, "seconds between keepalive probes; -1: the system's", table="listen", least=-1,
+        most=32767,
+    )  # fmt: skip
     keepalive_count: int = setting(
         4, COUNT, "probes without answer before the peer is dead; -1: the system's",
-        table="listen", least=-1,
+        table="listen", least=-1, most=127,
     )  # fmt: skip
     user_timeout: float = setting(
         120.0, TIME, "unacknowledged output for this long ends a connection (TCP_USER_TIMEOUT)",
-        table="listen", least=0,
+        table="listen", least=0, most=2_000_000,
     )  # fmt: skip
 
     # ── jobs ─────────────────────────────────────────────────────────────────
@@ -169,7 +172,7 @@ class Settings:
     )  # fmt: skip
     file_descriptors: int = setting(
         0, COUNT, "limit of open files to ask the system for (0: the hard limit)",
-        table="limits", short="f", least=0,
+        table="limits", short="f", least=0, most=2**31 - 1,
     )  # fmt: skip
 
     # ── process ──────────────────────────────────────────────────────────────
@@ -290,10 +293,11 @@ def _with_unit(value: object, units: Mapping[str, float]) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
-        return value
+        # TOML knows inf and nan; no clock and no memory does.
+        return value if math.isfinite(value) else None
     if not isinstance(value, str):
         return None
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", value.strip())
+    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)", value.strip())
     if match is None or match[2].lower() not in units:
         return None
     return float(match[1]) * units[match[2].lower()]
@@ -309,7 +313,8 @@ def read_toml(path: str) -> dict[str, object]:
         tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # TOMLDecodeError, UnicodeDecodeError, a number of 5,000 digits, a thousand brackets.
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
     known: dict[str, dict[str, str]] = {}
     for name, one in FIELDS.items():
