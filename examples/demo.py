@@ -30,6 +30,10 @@ def paint(code: str, text: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if COLOUR else text
 
 
+class Failure(Exception):
+    """There is no point in going on."""
+
+
 class Demo:
     """Runs commands, shows them, and remembers what went wrong."""
 
@@ -76,8 +80,7 @@ class Demo:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            self.fault(f"{command}: no end in sight")
-            return ""
+            raise Failure(f"{command}: no end in sight") from None
         text = done.stdout.decode("utf-8", "replace")
         if not quiet:
             sys.stdout.write("".join(f"  {line}\n" for line in text.splitlines()))
@@ -97,8 +100,7 @@ class Demo:
         end = time.monotonic() + 20 * PATIENCE
         while sign not in self.run(command, quiet=True):
             if time.monotonic() > end or any(p.poll() is not None for p in self.running):
-                self.fault(f"{command} never showed {sign!r}")
-                return
+                raise Failure(f"{command} never showed {sign!r}")
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -201,6 +203,8 @@ def main() -> int:
         demo = Demo(Path(name), port)
         try:
             play(demo, port)
+        except Failure as failure:
+            demo.fault(str(failure))
         finally:
             demo.title("the end")
             demo.stop()
