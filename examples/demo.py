@@ -117,16 +117,10 @@ class Demo:
 
 
 def free_port() -> int:
-    """4730, as everywhere, if nobody has it."""
-    for port in (4730, 0):
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(sock.getsockname()[1])
-    raise SystemExit("no free port on 127.0.0.1")
+    """Not 4730: workers that wait for their own server there would join in."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 def draw(path: Path) -> None:
@@ -206,8 +200,8 @@ def main() -> int:
         except Failure as failure:
             demo.fault(str(failure))
         finally:
-            demo.title("the end")
             demo.stop()
+        demo.title("the end")
         if demo.faults:
             print(paint("1;31", f"{len(demo.faults)} things went wrong:"))
             for fault in demo.faults:
