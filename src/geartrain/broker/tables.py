@@ -250,6 +250,8 @@ class SleepLine:
     def leave(self, peer: Peer) -> None:
         """A peer that sleeps here does so no longer."""
         peer.asleep = False
+        # It may sleep on without a crew; that sleep must not be taken for this one.
+        peer.sleeps += 1
         self.live -= 1
         stale = len(self.peers) - self.head - self.live
         if stale >= 64 and stale > self.live:
