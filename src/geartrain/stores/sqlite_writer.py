@@ -344,7 +344,8 @@ class SqliteWriter:
             # Some slack stays: a queue that was long once will be long again.
             if free < 1000 or free < pages // 4:
                 return False
-            self.db.execute("PRAGMA incremental_vacuum(1000)").fetchall()
+            # execute() would take one step of it, and each step is one page.
+            self.db.executescript("PRAGMA incremental_vacuum(1000)")
             return True
         except sqlite3.Error as error:
             raise explain(error, self.path) from error

@@ -1,0 +1,157 @@
+"""One connection to PostgreSQL that mends itself, and errors that say whether to repeat.
+
+A statement that was sent and never answered may have been carried out: that is
+``Ambiguous``. One that was refused, or never sent, was not: ``StoreDown``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, AsyncRawCursor
+
+from geartrain.stores.port import Ambiguous, StoreDown
+from geartrain.stores.postgres_columns import Column, ColumnDumper
+from geartrain.stores.postgres_sql import Statement
+
+T = TypeVar("T")
+Rows = list[tuple[Any, ...]]
+Db = AsyncConnection[tuple[Any, ...]]
+
+#: A server that must not be written to (any more): look for another.
+_NOT_HERE = {"25006", "57P01", "57P02", "57P03"}
+
+
+class Link:
+    """Runs one statement at a time; connects when it has to."""
+
+    def __init__(self, conninfo: str, patience: float) -> None:
+        """
+        Args:
+            conninfo: libpq's string or URL.
+            patience: seconds to wait for an answer, and for a connection.
+        """
+        self._conninfo = conninfo
+        self.patience = patience
+        self._busy = asyncio.Lock()
+        self._db: Db | None = None
+        #: The present session, as ``pg_stat_activity`` has it.
+        self.pid = 0
+        self.started: datetime | None = None
+
+    async def connect(self) -> Db:
+        """A connection that seems to be well.
+
+        Raises:
+            StoreDown: there is none to be had.
+        """
+        if self._db is not None:
+            try:
+                # Without this, a server that went away while nobody looked
+                # would be noticed by a statement, and that would be ambiguous.
+                self._db.pgconn.consume_input()
+                return self._db
+            except psycopg.Error:
+                await self.drop()
+        try:
+            db: Db = await asyncio.wait_for(
+                AsyncConnection.connect(
+                    self._conninfo, autocommit=True, cursor_factory=AsyncRawCursor
+                ),
+                self.patience,
+            )
+            try:
+                await self._greet(db)
+            except BaseException:
+                await db.close()
+                raise
+        except (psycopg.Error, OSError) as error:
+            raise StoreDown(f"cannot reach PostgreSQL: {_text(error)}") from error
+        except TimeoutError as error:
+            raise StoreDown(f"cannot reach PostgreSQL: no answer in {self.patience:g} s") from error
+        self._db = db
+        return db
+
+    async def _greet(self, db: Db) -> None:
+        db.adapters.register_dumper(Column, ColumnDumper)
+        cursor = await db.execute(
+            "SELECT pid, backend_start, pg_is_in_recovery() FROM pg_stat_activity"
+            " WHERE pid = pg_backend_pid()"
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        self.pid, self.started, standby = row
+        if standby:
+            raise StoreDown(
+                "PostgreSQL answers, but it is a standby; name all hosts in the URL and add "
+                "target_session_attrs=read-write"
+            )
+
+    async def run(self, statement: Statement, values: Mapping[str, Any], *, writes: bool) -> Rows:
+        """Carry out one statement, which is a transaction of its own.
+
+        Raises:
+            StoreDown: it was not carried out.
+            Ambiguous: it may have been (only if it writes).
+        """
+
+        async def work(db: Db) -> Rows:
+            # Prepared at once: the few statements there are run all day.
+            cursor = db.cursor(binary=True)
+            parameters = [values[name] for name in statement.names]
+            await cursor.execute(statement.text, parameters, prepare=True)
+            rows = await cursor.fetchall() if cursor.description else []
+            await cursor.close()
+            return rows
+
+        return await self.work(work, writes=writes)
+
+    async def work(self, work: Callable[[Db], Awaitable[T]], *, writes: bool) -> T:
+        """Have the connection to oneself; errors are told as ``run`` tells them."""
+        async with self._busy:
+            db = await self.connect()
+            task = asyncio.ensure_future(work(db))
+            done, _ = await asyncio.wait({task}, timeout=self.patience)
+            if not done:
+                # Cancelling would wait for the server to agree.
+                db.pgconn.finish()
+                with suppress(Exception):
+                    await task
+                await self.drop()
+                raise self._lost(f"no answer in {self.patience:g} s", writes)
+            error = task.exception()
+            if error is None:
+                return task.result()
+            if not isinstance(error, psycopg.Error):
+                raise error
+            broken = db.closed or db.broken
+            if broken or (error.sqlstate or "") in _NOT_HERE:
+                await self.drop()
+            if broken:
+                raise self._lost(_text(error), writes) from error
+            raise StoreDown(f"PostgreSQL refused: {_text(error)}") from error
+
+    def _lost(self, text: str, writes: bool) -> StoreDown | Ambiguous:
+        kind = Ambiguous if writes else StoreDown
+        return kind(f"lost PostgreSQL: {text}")
+
+    async def drop(self) -> None:
+        """Forget the connection; the next statement makes another."""
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(Exception):
+                await db.close()
+
+    async def close(self) -> None:
+        """Close once what is running has ended."""
+        async with self._busy:
+            await self.drop()
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
