@@ -194,7 +194,10 @@ def test_types_that_are_no_requests_are_refused_and_the_connection_stays(
 
     wire.send(number, body)
 
-    wire.expect_error(b"INVALID_COMMAND", b"Command not expected")
+    if server.kind == OURS and number == T.SUBMIT_JOB_SCHED:
+        wire.expect_error(b"INVALID_COMMAND")  # with a hint what to use instead
+    else:
+        wire.expect_error(b"INVALID_COMMAND", b"Command not expected")
     wire.expect_nothing()
 
 
@@ -480,21 +483,17 @@ def test_status_of_a_handle_too_long_to_exist_is_answered(ours: Server, dial: Di
 def test_result_for_a_handle_too_long_to_exist_is_answered(ours: Server, dial: Dial) -> None:
     wire = dial(ours)
 
-    for length in (64, 128, 255):
-        wire.send(T.WORK_FAIL, b"H" * length)
-        wire.expect_error(b"JOB_NOT_FOUND")
-        wire.send(T.WORK_COMPLETE, b"H" * length, b"r")
-        wire.expect_error(b"JOB_NOT_FOUND")
-    for number, *rest in (
-        (T.WORK_FAIL,),
-        (T.WORK_COMPLETE, b"r"),
-        (T.WORK_DATA, b"d"),
-        (T.WORK_WARNING, b"w"),
-        (T.WORK_EXCEPTION, b"e"),
-        (T.WORK_STATUS, b"1", b"2"),
-    ):
-        wire.send(number, b"H" * 256, *rest)
-        wire.expect_error(b"ARGUMENT_TOO_LARGE")
+    for length in (63, 64, 255, 256, 10_000):
+        for number, *rest in (
+            (T.WORK_FAIL,),
+            (T.WORK_COMPLETE, b"r"),
+            (T.WORK_DATA, b"d"),
+            (T.WORK_WARNING, b"w"),
+            (T.WORK_EXCEPTION, b"e"),
+            (T.WORK_STATUS, b"1", b"2"),
+        ):
+            wire.send(number, b"H" * length, *rest)
+            wire.expect_error(b"JOB_NOT_FOUND")
 
     wire.expect_nothing()
 

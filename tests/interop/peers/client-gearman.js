@@ -68,8 +68,10 @@ const verbs = {
     for (const one of asked.workloads) submit(client, asked, Buffer.from(one, 'hex'), false)
   }),
   status: asked => talk((client, done) => {
+    // It reads the denominator as one byte, which is then the code of a digit.
     client.on('STATUS_RES', status => done({
-      status: [status.known, status.running, status.percent_done_num, status.percent_done_den].map(Number)
+      status: [status.known, status.running, status.percent_done_num,
+        String.fromCharCode(status.percent_done_den)].map(Number)
     }))
     client.getJobStatus(asked.handle)
   }),

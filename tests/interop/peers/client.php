@@ -17,7 +17,9 @@ function client(): GearmanClient
 
 function tell(GearmanClient $client, array &$events): void
 {
-    $note = fn (string $kind, string ...$data) => $events[] = [$kind, ...array_map('bin2hex', $data)];
+    $note = function (string $kind, string ...$data) use (&$events) {
+        $events[] = [$kind, ...array_map('bin2hex', $data)];
+    };
     $client->setCreatedCallback(function ($task) use ($note) { $note('created', $task->jobHandle()); });
     $client->setDataCallback(function ($task) use ($note) { $note('data', $task->data()); });
     $client->setWarningCallback(function ($task) use ($note) { $note('warning', $task->data()); });

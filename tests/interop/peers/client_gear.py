@@ -8,7 +8,11 @@ from importlib.metadata import version
 from typing import Any
 
 import gear  # type: ignore[import-not-found,unused-ignore]
-from speak import Answer, Asked, speak
+from speak import (  # type: ignore[import-not-found,unused-ignore]
+    Answer,
+    Asked,
+    speak,
+)
 
 PRECEDENCE = {
     "high": gear.PRECEDENCE_HIGH,
@@ -128,11 +132,6 @@ def status(asked: Asked) -> Answer:
     }
 
 
-def ping(_asked: Asked) -> Answer:
-    client.getConnection().echo(b"are you there?")
-    return {"ok": True}
-
-
 def exceptions(_asked: Asked) -> Answer:
     return {"ok": client.setOption("exceptions")}
 
@@ -166,7 +165,6 @@ speak(
         "background": in_background,
         "many": many,
         "status": status,
-        "ping": ping,
         "exceptions": exceptions,
         "patience": patience,
         "admin": admin,

@@ -7,7 +7,11 @@ from importlib.metadata import version
 from typing import Any
 
 import gearman  # type: ignore[import-not-found,import-untyped,unused-ignore]
-from speak import Answer, Asked, speak
+from speak import (  # type: ignore[import-not-found,unused-ignore]
+    Answer,
+    Asked,
+    speak,
+)
 
 SERVER = f"{sys.argv[1]}:{sys.argv[2]}"
 PRIORITIES = {

@@ -10,5 +10,5 @@ module.exports = function speak (answer) {
       .then(() => answer(JSON.parse(line)))
       .catch(error => ({ error: String(error && error.message || error) }))
       .then(answered => process.stdout.write(JSON.stringify(answered) + '\n'))
-  }).on('close', () => process.exit(0))
+  }).on('close', () => last.then(() => process.exit(0)))
 }

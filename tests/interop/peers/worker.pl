@@ -15,7 +15,8 @@ $worker->register_function(
         my ($job) = @_;
         $worker->send_work_data($job, 'one');
         $worker->send_work_warning($job, 'careful');
-        $worker->send_work_status($job, 1, 2);
+        # Not send_work_status: it forgets the denominator.
+        $job->set_status(1, 2);
         $worker->send_work_data($job, 'two');
         $job->set_status(2, 2);
         return 'done';

@@ -59,5 +59,6 @@ for name, function in {
     "pygearman-raise": throw,
     "pygearman-note": note,
 }.items():
-    worker.register_task(name, function)
+    # As bytes: it compares the name with what it reads.
+    worker.register_task(name.encode(), function)
 worker.work()

@@ -1,0 +1,30 @@
+"""The servers that peers talk to: ours, and the C one, which proves the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.servers import KINDS, Server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All that is here is interop."""
+    for item in items:
+        if "tests/interop/" in item.nodeid:
+            item.add_marker(pytest.mark.interop)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which server: runs the test once for each."""
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def server(kind: str) -> Iterator[Server]:
+    """A server with default settings, ours and then the C one."""
+    with Server(kind) as started:
+        yield started
