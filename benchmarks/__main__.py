@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks import (
     bench_background,
     bench_foreground,
+    bench_instructions,
     bench_sleepers,
     machine,
     report,
@@ -23,7 +24,11 @@ BENCHES: tuple[Bench, ...] = (
     bench_foreground.BENCH,
     bench_background.BENCH,
     bench_sleepers.BENCH,
+    bench_instructions.BENCH,
 )
+
+#: These run only when they are named.
+ASKED_FOR = ("instructions",)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"which C servers: {', '.join(servers.C_OPTIONS)} (default: all)",
     )
     made.add_argument("--server", metavar="PATH", help="measure this gearmand as ours")
+    made.add_argument(
+        "--instructions", action="store_true", help="count instructions per job instead (callgrind)"
+    )
     made.add_argument("--pure", action="store_true", help="measure the plain files of src/")
     return made
 
@@ -59,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in asked.names:
         if name not in known:
             asking.error(f"no benchmark {name!r}; there are {', '.join(known)}")
+    names = asked.names or [name for name in known if name not in ASKED_FOR]
+    if asked.instructions:
+        names = ["instructions"]
     against = asked.against.split(",") if asked.against is not None else None
     for one in filter(None, against or ()):
         if one not in servers.C_OPTIONS:
@@ -75,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     progress = Progress()
     results: list[Result] = []
     try:
-        for name in asked.names or known:
+        for name in names:
             for result in run_bench(
                 known[name], scale, progress, rounds=asked.rounds, against=against
             ):
