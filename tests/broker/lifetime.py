@@ -30,11 +30,12 @@ from tests.broker.mind import (
 from tests.broker.model import ENDS, Model, ModelPeer
 
 NAMES = (b"a", b"b", b"c", b"d")
-names = st.sampled_from(NAMES)
+#: Few names and few peers, so that their ways cross.
+names = st.sampled_from([b"a", b"a", b"a", b"b", b"b", b"c", b"d"])
 uniques = st.sampled_from([b"", b"", b"u", b"v", b"-", b"x" * 64, b"x" * 65])
 workloads = st.sampled_from([b"", b"w", b"other", b"u"])
 priorities = st.sampled_from([NORMAL, NORMAL, HIGH, LOW])
-slots = st.integers(0, 5)
+slots = st.sampled_from([0, 0, 1, 1, 2, 2, 3, 3, 4, 5])
 choices = st.integers(0, 7)
 
 
@@ -188,6 +189,10 @@ class BrokerLifetime(RuleBasedStateMachine):
                 self.promised[place] = self.promised.get(place, 0) + 1
         self.done(last)
 
+    @rule(name=names, priority=priorities, last=st.booleans())
+    def submit_something_to_do(self, name: bytes, priority: int, last: bool) -> None:
+        self.submit(5, name, b"", b"w", priority, False, 0, last)
+
     @rule(choice=choices)
     def cancel(self, choice: int) -> None:
         handle = self.any_handle(choice)
@@ -211,6 +216,12 @@ class BrokerLifetime(RuleBasedStateMachine):
             peer.abilities[name] = seconds
             self.mind.broker.can_do(ear, name, seconds)
         self.done(last)
+
+    @rule(slot=slots, some=st.lists(names, min_size=1, max_size=3))
+    def worker_learns_and_sleeps(self, slot: int, some: list[bytes]) -> None:
+        for name in some:
+            self.can_do(slot, name, 0.0, False)
+        self.sleep(slot)
 
     @rule(slot=slots, name=names, last=st.booleans())
     def cant_do(self, slot: int, name: bytes, last: bool) -> None:
@@ -315,7 +326,7 @@ class BrokerLifetime(RuleBasedStateMachine):
 
     # ── time ─────────────────────────────────────────────────────────────────
 
-    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0]), jump=st.sampled_from([0, 0, 0, -60]))
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.0, 5.0]), jump=st.sampled_from([0, 0, 0, -60]))
     def time_passes(self, seconds: float, jump: int) -> None:
         self.mind.steady += seconds
         self.mind.wall += seconds + jump

@@ -18,7 +18,7 @@ def test_whatever_peers_do_the_tables_agree_and_every_client_hears_the_end_once(
     run_state_machine_as_test(
         BrokerLifetime,
         settings=settings(
-            max_examples=settings().max_examples * 3,
+            max_examples=settings().max_examples * 4,
             stateful_step_count=50,
             suppress_health_check=_QUIET,
         ),

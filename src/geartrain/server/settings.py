@@ -240,7 +240,7 @@ def read_value(name: str, value: object, source: str) -> object:
     meta = FIELDS[name].metadata
     kind = meta["kind"]
     want = ""
-    result: object = value
+    result: object = None
     if kind == FLAG:
         if isinstance(value, bool):
             return value
