@@ -95,3 +95,4 @@ def test_coalescing_keys() -> None:
     assert coalescing_key(b"-", b"") is None
     assert coalescing_key(b"-", b"body") == coalescing_key(b"-", b"body")
     assert coalescing_key(b"-", b"body") != coalescing_key(b"-", b"other")
+    assert len(coalescing_key(b"u" * 10_000, b"") or b"") == 34

@@ -25,6 +25,9 @@ from geartrain.terms import BY_WORKLOAD, MAX_HANDLE_BYTES, JobHandle
 EPOCH_MS: Final = 1_577_836_800_000
 INSTANCES: Final = 1024
 
+#: A unique longer than this is told by its digest (PostgreSQL indexes up to 2,700 bytes).
+MAX_KEY_BYTES: Final = 512
+
 _MS_SHIFT: Final = 22
 _INSTANCE_SHIFT: Final = 12
 _PER_MS: Final = 1 << _INSTANCE_SHIFT
@@ -117,10 +120,13 @@ def coalescing_key(unique: bytes, body: bytes) -> bytes | None:
     """The key by which a job with this unique coalesces, or None if it does not.
 
     Unique ``-`` means the workload. Its digest gets a NUL in front: no unique on
-    the wire can hold one, so an explicit unique never meets it.
+    the wire can hold one, so an explicit unique never meets it. A unique too long
+    for a database's index is told by its digest as well.
     """
     if not unique:
         return None
     if unique == BY_WORKLOAD:
         return b"\0" + sha256(body).digest() if body else None
+    if len(unique) > MAX_KEY_BYTES:
+        return b"\0\0" + sha256(unique).digest()
     return unique

@@ -27,6 +27,7 @@ import asyncio
 import math
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -534,7 +535,7 @@ class SqliteStore:
     # ── housekeeping ─────────────────────────────────────────────────────────
 
     def room(self) -> float | None:
-        folder = self.path.parent if self.path else (self._spill_folder or "/var/tmp")  # noqa: S108
+        folder = self.path.parent if self.path else (self._spill_folder or tempfile.gettempdir())
         try:
             disk = os.statvfs(folder)
         except OSError:

@@ -88,6 +88,14 @@ class WritingContract(StoreKit):
         assert [answer.outcome for answer in answers] == [STORED, STORED]
         assert [job.unique for job in await one.claim()] == [b"-", b"-"]
 
+    async def test_a_unique_of_any_length_keeps_jobs_apart(self, one: FakeServer) -> None:
+        uniques = [b"u" * 10_000, b"u" * 10_001, b"u" * 512, b"u" * 513]
+
+        answers = await one.add(*[one.job(unique=u) for u in (*uniques, *uniques)])
+
+        assert [answer.outcome for answer in answers] == [STORED] * 4 + [MERGED] * 4
+        assert [job.unique for job in await one.claim()] == uniques
+
     async def test_a_body_that_is_too_large_is_refused_before_anything_is_written(
         self, one: FakeServer
     ) -> None:
