@@ -81,6 +81,20 @@ def server_error(code: str, text: str) -> ServerError:
     return ServerError(code, text)
 
 
+def read_exception(data: bytes) -> tuple[str, str, str]:
+    """Take the payload of a WORK_EXCEPTION apart: message, type's name, remote traceback.
+
+    Our workers send ``Type: message``, an empty line, and the traceback. What
+    others send is the message as a whole.
+    """
+    text = data.decode("utf-8", "backslashreplace")
+    head, mark, traceback = text.partition("\n\nTraceback (most recent call last):\n")
+    if not mark:
+        return text, "", ""
+    type_name = head.partition(":")[0]
+    return head, type_name, mark.lstrip() + traceback
+
+
 class BaseTask(Generic[T_co]):
     """A job from the side of whoever asked for it.
 
@@ -259,8 +273,12 @@ class BaseTask(Generic[T_co]):
 
     def _job_error(self, kind: type[JobFailed], data: bytes) -> JobFailed:
         if kind is JobException:
+            message, type_name, traceback = read_exception(data)
             return JobException(
+                message,
                 data=data,
+                type_name=type_name,
+                remote_traceback=traceback,
                 function=self.function,
                 handle=self.handle_text,
                 unique=self.unique,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ class ProcessPool:
         self._children: dict[int, tuple[int, float]] = {}
         self._done = 0
         self._failures = 0
+        # The children read from this pipe, and nobody ever writes: its end says
+        # that the parent is gone.
+        self._alive, self._alive_here = os.pipe()
 
     def run(self, max_jobs: int | None, seconds: float | None, burst: bool) -> int:
         """Work, as ``Worker.work``; each process has its share of ``max_jobs``."""
@@ -62,6 +66,8 @@ class ProcessPool:
                     self._pause(began)
                     self._fork(None, seconds, burst)
             time.sleep(0.02)
+        os.close(self._alive)
+        os.close(self._alive_here)
         return self._done
 
     def _pause(self, began: float) -> None:
@@ -81,7 +87,10 @@ class ProcessPool:
         code = 1
         try:
             os.close(reading)
-            done = self._worker.in_child().work(max_jobs=share, max_time=seconds, burst=burst)
+            os.close(self._alive_here)
+            worker = self._worker.in_child()
+            threading.Thread(target=self._watch_parent, args=(worker,), daemon=True).start()
+            done = worker.work(max_jobs=share, max_time=seconds, burst=burst)
             os.write(writing, _COUNT.pack(done))
             code = 0
         except KeyboardInterrupt:
@@ -90,6 +99,11 @@ class ProcessPool:
             log.exception("worker process failed")
         finally:
             os._exit(code)
+
+    def _watch_parent(self, worker: Worker) -> None:
+        os.read(self._alive, 1)
+        log.warning("the parent of this worker process is gone; finishing")
+        worker.stop()
 
     def _ended(self) -> list[tuple[int, int]]:
         ended = []
