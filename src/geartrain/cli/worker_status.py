@@ -1,0 +1,107 @@
+"""What ``gearman-worker status`` prints: a table, tab-separated lines, or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from geartrain.cli import terminal
+from geartrain.errors import ConfigurationError
+from geartrain.manager.status import ask, ask_all
+
+_COLUMNS: Final = (
+    "process", "pid", "state", "jobs", "failed", "running", "function", "for", "age", "memory",
+)  # fmt: skip
+
+
+def show(names: Sequence[str], socket: str, as_json: bool) -> str:
+    """The text to print.
+
+    Args:
+        names: names or process ids of managers; none: all of them.
+        socket: ask only there; empty: everywhere.
+
+    Raises:
+        ConfigurationError: nobody is there to ask.
+    """
+    if socket:
+        try:
+            found = [ask(socket)]
+        except OSError as error:
+            raise ConfigurationError(
+                f"no gearman-worker answers at {socket}: {error.strerror or error}"
+            ) from None
+    else:
+        found = list(ask_all())
+    if names:
+        found = [one for one in found if one["name"] in names or str(one["pid"]) in names]
+    if not found:
+        raise ConfigurationError(
+            f"no gearman-worker {' '.join(names)} of yours is running here".replace("  ", " ")
+            + "; one that runs as another user, or with --status-socket, is asked with "
+            "--status-socket PATH"
+        )
+    if as_json:
+        import json
+
+        live = terminal.is_terminal(1)
+        return json.dumps(found, indent=2 if live else None, ensure_ascii=False) + "\n"
+    if terminal.is_terminal(1):
+        bold = terminal.likes_colour(1)
+        return "\n".join(_table(one, bold) for one in found)
+    return "".join("\t".join(row) + "\n" for one in found for row in map(_plain, one["processes"]))
+
+
+def _plain(process: Mapping[str, Any]) -> list[str]:
+    """Bare numbers, in the order of the columns: for cut and awk."""
+    keys = (
+        "name", "pid", "state", "jobs", "failures", "running", "function", "job_seconds",
+        "age_seconds", "memory_bytes",
+    )  # fmt: skip
+    return [str(process[key]) for key in keys]
+
+
+def _table(manager: Mapping[str, Any], bold: bool) -> str:
+    rows = [
+        [
+            str(p["name"]), str(p["pid"]), str(p["state"]), str(p["jobs"]), str(p["failures"]),
+            str(p["running"]), str(p["function"]) or "-",
+            _time(p["job_seconds"]) if p["running"] else "-", _time(p["age_seconds"]),
+            _size(p["memory_bytes"]),
+        ]
+        for p in manager["processes"]
+    ]  # fmt: skip
+    texts = {0, 2, 6}
+    widths = [max(len(row[at]) for row in [_COLUMNS, *rows]) for at in range(len(_COLUMNS))]
+    jobs = sum(p["jobs"] for p in manager["processes"])
+    running = sum(p["running"] for p in manager["processes"])
+    lines = [
+        f"{manager['name']} (pid {manager['pid']}): {manager['state']}, {len(rows)} processes, "
+        f"{running} running, {jobs} jobs done by them"
+    ]
+    for row in [list(_COLUMNS), *rows]:
+        cells = [
+            cell.ljust(width) if at in texts else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    if bold:
+        lines[1] = f"\x1b[1m{lines[1]}\x1b[0m"
+    return "\n".join(lines) + "\n"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole // 60 % 60:02}m"
+    return f"{whole // 86400}d{whole // 3600 % 24:02}h"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f}G" if count >= 2**30 else f"{count / 2**20:.0f}M"
