@@ -10,9 +10,13 @@ from pathlib import Path
 
 from benchmarks import (
     bench_background,
+    bench_depth,
     bench_foreground,
+    bench_functions,
     bench_instructions,
+    bench_lines,
     bench_sleepers,
+    bench_workload,
     machine,
     report,
     servers,
@@ -24,6 +28,10 @@ BENCHES: tuple[Bench, ...] = (
     bench_foreground.BENCH,
     bench_background.BENCH,
     bench_sleepers.BENCH,
+    bench_functions.BENCH,
+    bench_workload.BENCH,
+    bench_depth.BENCH,
+    bench_lines.BENCH,
     bench_instructions.BENCH,
 )
 

@@ -66,6 +66,7 @@ class Case:
     Attributes:
         contenders: columns, ours first. Those that are absent are left out.
         run: does it once with one contender; returns a value for each measure.
+        once: contenders that take so long that the first round must do.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Case:
     measures: tuple[Measure, ...]
     run: Callable[[str], Mapping[str, float]]
     rounds: int = 5
+    once: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

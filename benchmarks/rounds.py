@@ -83,6 +83,8 @@ def run_case(
     for number in range(rounds):
         turn = number % max(1, len(contenders))
         for contender in [*contenders[turn:], *contenders[:turn]]:
+            if number and contender in case.once:
+                continue
             progress.say(
                 f"{bench.name}: {case.title} · round {number + 1} of {rounds} · {title(contender)}"
             )

@@ -72,6 +72,13 @@ def own_command() -> list[str]:
     return list(_ours)
 
 
+def own_tool(name: str) -> str:
+    """The path of another of our commands, beside our ``gearmand``."""
+    if "PYTHONPATH" in _environment:
+        return str(Path(sys.executable).parent / name)
+    return str(Path(own_command()[0]).parent / name)
+
+
 def own_environment() -> dict[str, str]:
     """The environment that our programs run in."""
     return {**os.environ, **_environment}
