@@ -19,7 +19,7 @@ from geartrain.terms import JobHandle
 from geartrain.transport.address import Address
 from geartrain.transport.sync import connect
 from geartrain.worker.connection import WorkerConnection
-from geartrain.worker.events import JobAssigned
+from geartrain.worker.events import Echoed, JobAssigned
 from tests.support import patient, wait_until
 
 C_SERVER = shutil.which("gearmand", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin") or ""
@@ -106,7 +106,10 @@ class RawWorker:
         for name in functions:
             self.connection.can_do(name.encode())
         self.connection.want(1)
+        self.connection.echo(b"registered")
+        self._registered = threading.Event()
         self._thread.start()
+        assert self._registered.wait(patient(20))
 
     def _run(self) -> None:
         connection = self.connection
@@ -122,6 +125,8 @@ class RawWorker:
                         self.unique.append(event.unique)
                         function = self._functions[event.function.decode()]
                         function(connection, event.handle, event.workload)
+                    elif isinstance(event, Echoed):
+                        self._registered.set()
 
     def close(self) -> None:
         self._stopping = True
