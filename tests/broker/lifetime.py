@@ -326,7 +326,10 @@ class BrokerLifetime(RuleBasedStateMachine):
 
     # ── time ─────────────────────────────────────────────────────────────────
 
-    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.0, 5.0]), jump=st.sampled_from([0, 0, 0, -60]))
+    @rule(
+        seconds=st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.0, 5.0]),
+        jump=st.sampled_from([0, 0, 0, -60]),
+    )
     def time_passes(self, seconds: float, jump: int) -> None:
         self.mind.steady += seconds
         self.mind.wall += seconds + jump
