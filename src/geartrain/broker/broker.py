@@ -98,7 +98,8 @@ class Broker:
             asleep = peer.asleep
             dispatch.leave_crew(state, peer)
             peer.asleep = asleep
-        peer.abilities[name] = seconds
+        # The function's own name: one copy for all workers, and its hash is known.
+        peer.abilities[function.name] = seconds
         function.workers += 1
         if not peer.restless:
             peer.restless = True

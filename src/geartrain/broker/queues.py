@@ -46,9 +46,6 @@ class Fifo:
     def pop(self) -> Entry | None:
         """The entry that has waited longest, or None."""
         if self.live == 0:
-            if self.items:
-                self.items = []
-                self.head = 0
             return None
         items = self.items
         head = self.head
@@ -59,6 +56,11 @@ class Fifo:
                 break
         entry.waiting = False
         self.live -= 1
+        if self.live == 0:
+            # All the rest is stale; an empty line pins no jobs that are over.
+            items.clear()
+            self.head = 0
+            return entry
         self.head = head
         # Cutting off the served half now and then keeps the list short; each
         # cut moves no more entries than were served since the last one.
@@ -71,6 +73,10 @@ class Fifo:
         """Leave the line early."""
         entry.waiting = False
         self.live -= 1
+        if self.live == 0:
+            self.items.clear()
+            self.head = 0
+            return
         stale = len(self.items) - self.head - self.live
         if stale >= SWEEP_FROM and stale > self.live:
             self.items = [entry for entry in self.items[self.head :] if entry.waiting]

@@ -22,6 +22,7 @@ from geartrain._build import describe
 from geartrain.errors import ConfigurationError
 from geartrain.server import settings as s
 from geartrain.server.lifecycle import (
+    Allocator,
     become,
     go_to_background,
     notify,
@@ -182,7 +183,7 @@ def run(settings: s.Settings) -> int:
 async def _serve(settings: s.Settings, server_log: ServerLog, descriptor: int) -> int:
     from geartrain.server.jobserver import JobServer, addresses_text
 
-    server = JobServer(settings, inherit=True)
+    server = JobServer(settings, inherit=True, allocator=Allocator())
     async with server:
         if settings.user:
             become(settings.user)

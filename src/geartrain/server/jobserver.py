@@ -27,6 +27,7 @@ from geartrain.broker.broker import Broker
 from geartrain.broker.state import HandleMaker, Rules
 from geartrain.errors import ConfigurationError
 from geartrain.frontends.port import Bounds, House
+from geartrain.server.lifecycle import Allocator
 from geartrain.server.listener import inherited_listeners, open_listeners, tune
 from geartrain.server.loop import HostedLoop
 from geartrain.server.reactor import ACCEPTS, Reactor
@@ -62,6 +63,7 @@ class JobServer:
     Args:
         settings: see ``Settings``; the defaults listen on port 4730 of all addresses.
         inherit: take over sockets that systemd passes in the environment.
+        allocator: the process's heap, if the process is the server's own.
         wall, steady: the clocks jobs live by; a test may hand in its own.
 
     Attributes:
@@ -74,10 +76,13 @@ class JobServer:
         settings: Settings | None = None,
         *,
         inherit: bool = False,
+        allocator: Allocator | None = None,
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings or Settings()
+        self._allocator = allocator
+        self._most_memory = 0
         self._wall = wall
         self._steady = steady
         self._inherit = inherit
@@ -316,6 +321,7 @@ class JobServer:
 
     def _look_for_stalled(self, reactor: Reactor) -> None:
         """Close connections that never spoke, or stopped in the middle of a packet."""
+        self._give_memory_back()
         now = self._steady()
         silent, stalled = self.settings.handshake_timeout, self.settings.packet_timeout
         for session in list(reactor.sessions.values()):
@@ -335,6 +341,14 @@ class JobServer:
                     session.number, stalled,
                 )  # fmt: skip
                 reactor.dismiss(session)
+
+    def _give_memory_back(self) -> None:
+        """After a backlog has gone: trimming walks the heap, so not without reason."""
+        memory = self.broker.state.memory
+        self._most_memory = max(self._most_memory, memory)
+        if self._allocator is not None and self._most_memory > 2 * memory + 16 * 2**20:
+            self._allocator.trim()
+            self._most_memory = memory
 
     @staticmethod
     def _spell(name: object) -> str:
