@@ -56,9 +56,13 @@ def test_a_hundred_megabytes_through_cat_come_back_as_they_were(
         client = tools.start("-f", "big", stdin=source.fileno())
 
     assert client.stdout is not None
+    assert client.stderr is not None
     with data.open("rb") as source:
-        while piece := source.read(1 << 20):
-            assert client.stdout.read(len(piece)) == piece
+        same = all(
+            client.stdout.read(1 << 20) == piece
+            for piece in iter(lambda: source.read(1 << 20), b"")
+        )
+    assert same, client.stderr.read()
     assert client.stdout.read() == b""
     assert client.wait(patient(10)) == 0
     assert rss_kib(worker.pid) < 450_000

@@ -22,7 +22,7 @@ from geartrain.cli.output import GROUPED, LIVE, ORDERED, Printer
 from geartrain.client.connection import ClientConnection
 from geartrain.errors import GearmanError, GearmanTimeout, ProtocolError
 from geartrain.transport.address import parse_servers
-from geartrain.transport.sync import Stream, connect
+from geartrain.transport.sync import Stream, TlsStream, connect
 
 if TYPE_CHECKING:
     import ssl
@@ -199,22 +199,28 @@ class Client:
         wire, connection = self.wire, self.connection
         assert wire is not None
         assert connection is not None
-        try:
-            wire.flush()
-            data = wire.receive_now()
-        except OSError as error:
-            self._lost(error.strerror or str(error))
-            return
-        if data is None:
-            return
-        self.heard = time.monotonic()
-        if not data:
-            self._lost("the server closed the connection")
-            return
-        try:
-            self.jobs.hear(connection.receive_data(data), self.heard)
-        except ProtocolError as error:
-            self._lost(str(error))
+        more = True
+        while more:
+            try:
+                if wire.backlog:
+                    wire.flush()
+                data = wire.receive_now()
+            except OSError as error:
+                self._lost(error.strerror or str(error))
+                return
+            if data is None:
+                return
+            self.heard = time.monotonic()
+            if not data:
+                self._lost("the server closed the connection")
+                return
+            try:
+                self.jobs.hear(connection.receive_data(data), self.heard)
+            except ProtocolError as error:
+                self._lost(str(error))
+                return
+            # OpenSSL may hold bytes that poll() does not know of.
+            more = isinstance(wire, TlsStream)
 
     def _trickle(self, now: float) -> None:
         """What time alone brings: half a batch that has waited, a disk that has room again."""

@@ -11,7 +11,7 @@ from geartrain.cli.loop import READ, WRITE, Loop
 from geartrain.cli.redial import Redial
 from geartrain.errors import ProtocolError
 from geartrain.transport.address import Address
-from geartrain.transport.sync import Stream
+from geartrain.transport.sync import Stream, TlsStream
 from geartrain.worker.connection import GRAB_ALL, WorkerConnection
 from geartrain.worker.events import ServerVersion, WorkerEvent
 
@@ -126,26 +126,28 @@ class Link:
         try:
             if stream.backlog:
                 stream.flush()
-            data = stream.receive_now()
-            if data is None:
-                self.push()
-                return
-            if not data:
-                self._gone("the server closed the connection")
-                return
-            connection.tick(time.monotonic())
-            events = connection.receive_data(data)
+            while (data := stream.receive_now()) is not None:
+                if not data:
+                    self._gone("the server closed the connection")
+                    return
+                connection.tick(time.monotonic())
+                self._understand(connection.receive_data(data))
+                # OpenSSL may hold bytes that poll() does not know of.
+                if self.connection is not connection or not isinstance(stream, TlsStream):
+                    break
         except ProtocolError as error:
             self._gone(str(error))
             return
         except OSError as error:
             self._gone(error.strerror or str(error))
             return
+        self.push()
+
+    def _understand(self, events: list[WorkerEvent]) -> None:
         for event in events:
             if isinstance(event, ServerVersion):
                 self.explain = passes_exceptions(event.version)
         self._hear(self, events)
-        self.push()
 
     def _gone(self, cause: str) -> None:
         connection = self.connection

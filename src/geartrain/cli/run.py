@@ -1,9 +1,10 @@
 """One job of a worker: from its assignment to its last report.
 
 Decides what the client hears. Without ``-n`` the output is kept and becomes the
-result; once it is larger than ``KEEP_BYTES`` it is passed on as it comes, so that a
-job of any size fits. A command that fails has its output sent first, then how it
-ended.
+result. What is larger than ``KEEP_BYTES`` goes out in pieces of that size, so that a
+result of any size fits: large pieces, because a server disconnects a client for which
+many packets wait, and a worker has no way to know how fast its client reads. A command
+that fails has its output sent first, then how it ended.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from geartrain.cli.lines import Lines
 from geartrain.worker.connection import WorkerConnection
 from geartrain.worker.events import JobAssigned
 
-#: Output kept to be sent as one result.
-KEEP_BYTES: Final = 32 * 2**20
+#: Output kept to be sent as one result: half of what a packet may hold by default.
+KEEP_BYTES: Final = 128 * 2**20
 
 #: A warning is no longer than this: ERROR texts and warnings are for people.
 _WARNING_BYTES: Final = 64 * 1024
@@ -52,23 +53,16 @@ class Run:
         self._explain = explain
         self._kept: list[bytes] = []
         self._size = 0
-        self._flowing = False
 
     def output(self, data: bytes) -> None:
         """The command has written to its standard output."""
         if self._lines is not None:
             self._send_lines(self._lines.feed(data))
             return
-        if self._flowing:
-            self._data(data)
-            return
         self._kept.append(data)
         self._size += len(data)
-        if self._size > KEEP_BYTES:
-            self._flowing = True
-            for piece in self._kept:
-                self._data(piece)
-            self._kept = []
+        if self._size >= KEEP_BYTES:
+            self._data(self._take_kept())
 
     def complaint(self, data: bytes) -> None:
         """The command has written to its standard error."""
@@ -83,10 +77,10 @@ class Run:
         if self._lines is not None:
             self._send_lines(self._lines.end())
         if status == 0:
-            self._complete(b"".join(self._kept))
+            self._complete(self._take_kept())
             return ""
         if self._kept:
-            self._data(b"".join(self._kept))
+            self._data(self._take_kept())
         return self.fail(how_it_ended(command, status))
 
     def fail(self, reason: str) -> str:
@@ -95,9 +89,9 @@ class Run:
         name = handle.decode("utf-8", "backslashreplace")
         if connection is None:
             return f"{name}: {reason} (and the server is gone)"
-        words = f"Job failed: {reason}\n".encode("utf-8", "backslashreplace")
+        words = f"{reason}\n".encode("utf-8", "backslashreplace")
         if self._explain:
-            connection.exception(handle, words)
+            connection.exception(handle, b"Job failed: " + words)
         else:
             connection.send_warning(handle, words)
             connection.fail(handle)
@@ -107,6 +101,12 @@ class Run:
     def done(self) -> None:
         """Report success without a result (a worker without a command)."""
         self._complete(b"")
+
+    def _take_kept(self) -> bytes:
+        kept = b"".join(self._kept)
+        self._kept = []
+        self._size = 0
+        return kept
 
     def _complete(self, data: bytes) -> None:
         if self.connection is not None:
