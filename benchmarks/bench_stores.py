@@ -73,12 +73,13 @@ def jobs(ids: JobIds, count: int, keyed: bool = False) -> list[Add]:
 
 
 async def batches(make: Make, seconds: float) -> None:
-    print("batch      adds/s  (ms, p50/p99)      ends/s  (ms, p50)   keyed adds/s")
+    print("batch      adds/s  (ms, p50/p99)      ends/s  (ms, p50)   keyed adds/s   our CPU us/job")
     for size in SIZES:
         store, ids = await opened(make)
         took: list[float] = []
         done: list[JobId] = []
         end = time.perf_counter() + seconds
+        busy = time.process_time()
         while (began := time.perf_counter()) < end:
             adds = jobs(ids, size)
             await store.commit(adds, [], [])
@@ -91,6 +92,7 @@ async def batches(make: Make, seconds: float) -> None:
             began = time.perf_counter()
             await store.commit([], ends, [])
             ended.append(time.perf_counter() - began)
+        busy = (time.process_time() - busy) / len(done)
         keyed: list[float] = []
         end = time.perf_counter() + seconds / 3
         while (began := time.perf_counter()) < end:
@@ -102,7 +104,7 @@ async def batches(make: Make, seconds: float) -> None:
         print(
             f"{size:5} {added:11,.0f}  {percentile(took, 0.5) * 1e3:6.2f}/{percentile(took, 0.99) * 1e3:6.2f}"
             f"  {len(done) / sum(ended):12,.0f}  {percentile(ended, 0.5) * 1e3:6.2f}"
-            f"  {size * len(keyed) / sum(keyed):13,.0f}"
+            f"  {size * len(keyed) / sum(keyed):13,.0f}  {busy * 1e6:15.1f}"
         )
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geartrain.broker.state import HandleMaker
 from geartrain.stores.ids import JobIds, coalescing_key, handle_of, id_of, made_at
 from geartrain.stores.port import FIRST, JobId, Lease, LeaseId
 
@@ -69,7 +70,7 @@ def test_ids_are_above_the_floor_even_with_a_clock_that_was_set_back() -> None:
     assert JobIds(lease(1025, before), clock).next() > before
 
 
-@given(st.integers(0, BIGGEST), st.sampled_from([b"H:host", b"H:[::1]", b"x", b"p" * 49]))
+@given(st.integers(0, BIGGEST), st.sampled_from([b"H:host:", b"H:[::1]:", b"", b"p" * 47]))
 def test_a_handle_leads_to_its_id(number: int, prefix: bytes) -> None:
     handle = handle_of(prefix, JobId(number))
 
@@ -78,7 +79,7 @@ def test_a_handle_leads_to_its_id(number: int, prefix: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "handle", [b"", b"H:host:", b"no colon", b"H:host:UPPER", b"H:host:" + b"z" * 13, b"H:x:-1"]
+    "handle", [b"", b"H:host:", b"H:host:7", b"H:host:0123456789ABCDEF", b"f" * 16, b"H:x:-1"]
 )
 def test_other_handles_lead_nowhere(handle: bytes) -> None:
     assert id_of(handle) is None
@@ -86,7 +87,7 @@ def test_other_handles_lead_nowhere(handle: bytes) -> None:
 
 def test_a_prefix_that_leaves_no_room_is_refused() -> None:
     with pytest.raises(ValueError, match="leave room"):
-        handle_of(b"p" * 50, FIRST)
+        handle_of(b"p" * 48, FIRST)
 
 
 def test_coalescing_keys() -> None:
@@ -96,3 +97,14 @@ def test_coalescing_keys() -> None:
     assert coalescing_key(b"-", b"body") == coalescing_key(b"-", b"body")
     assert coalescing_key(b"-", b"body") != coalescing_key(b"-", b"other")
     assert len(coalescing_key(b"u" * 10_000, b"") or b"") == 34
+
+
+def test_handles_are_those_that_the_broker_makes() -> None:
+    handle = HandleMaker(b"H:host:", instance=7).next(NOW)
+
+    id = id_of(handle)
+
+    assert id is not None
+    assert handle_of(b"H:host:", id) == handle
+    assert id == JobIds(lease(7), lambda: NOW).next()
+    assert made_at(id) == pytest.approx(NOW, abs=0.01)

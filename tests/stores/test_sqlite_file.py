@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -406,6 +408,31 @@ async def test_a_closed_store_says_so(one: FakeServer) -> None:
     for call in (one.claim(), one.add(one.job()), one.store.heartbeat(), one.count()):
         with pytest.raises(StoreDown, match="closed"):
             await call
+
+
+async def test_the_documented_repair_brings_back_what_can_be_read(
+    one: FakeServer, tmp_path: Path, root: Path
+) -> None:
+    if shutil.which("sqlite3") is None:
+        pytest.skip("no sqlite3 on the path (apt-get install sqlite3)")
+    text = (root / "docs" / "durability.md").read_text()
+    script = re.search(r"## A damaged file.*?```sh\n(.*?)```", text, re.DOTALL)
+    assert script
+    await one.add(*[one.job(b"x" * 500, unique=b"%d" % n) for n in range(1000)])
+    await one.store.close()
+    with (tmp_path / "jobs.db").open("r+b") as file:
+        file.seek(4096 * 60)
+        file.write(b"\xde\xad" * 2048)
+    (tmp_path / "safe").mkdir()
+
+    subprocess.run(
+        script[1].replace("/somewhere/safe/", "safe/"), shell=True, cwd=tmp_path, check=True
+    )
+
+    again = await FakeServer(SqliteStore(tmp_path / "new.db"), "one").open()
+    assert (await again.count()).ready >= 900
+    recount(again.store)
+    await again.store.close()
 
 
 # ── formats ──────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ made before anything is stored, and a handle leads any server to the row.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
@@ -32,9 +33,10 @@ _MS_SHIFT: Final = 22
 _INSTANCE_SHIFT: Final = 12
 _PER_MS: Final = 1 << _INSTANCE_SHIFT
 
-_DIGITS: Final = b"0123456789abcdefghijklmnopqrstuvwxyz"
-#: The largest id in base 36.
-ID_DIGITS: Final = 13
+#: An id at the end of a handle: so many digits, hexadecimal, as ``HandleMaker`` makes them.
+ID_DIGITS: Final = 16
+
+_HANDLE: Final = re.compile(rb".*[0-9a-f]{16}", re.DOTALL)
 
 
 class JobIds:
@@ -83,36 +85,24 @@ def made_at(id: JobId) -> float:
 
 
 def handle_of(prefix: bytes, id: JobId) -> JobHandle:
-    """``H:host`` and an id make the handle ``H:host:<id in base 36>``, of at most 63 bytes.
+    """``H:host:`` and an id make the handle ``H:host:0123456789abcdef``, of at most 63 bytes.
 
     Raises:
         ValueError: the prefix leaves no room for the id.
     """
-    if len(prefix) > MAX_HANDLE_BYTES - 1 - ID_DIGITS:
+    if len(prefix) > MAX_HANDLE_BYTES - ID_DIGITS:
         raise ValueError(
-            f"handle prefix of {len(prefix)} bytes: at most {MAX_HANDLE_BYTES - 1 - ID_DIGITS} "
+            f"handle prefix of {len(prefix)} bytes: at most {MAX_HANDLE_BYTES - ID_DIGITS} "
             f"leave room for the job's number"
         )
-    digits = bytearray()
-    rest = int(id)
-    while rest:
-        rest, digit = divmod(rest, 36)
-        digits.append(_DIGITS[digit])
-    digits.reverse()
-    return JobHandle(prefix + b":" + (bytes(digits) or b"0"))
+    return JobHandle(prefix + b"%016x" % id)
 
 
 def id_of(handle: bytes) -> JobId | None:
     """The id in a handle, whatever its prefix; None if it is none of ours."""
-    tail = handle[handle.rfind(b":") + 1 :]
-    if not 0 < len(tail) <= ID_DIGITS or len(tail) == len(handle):
+    if not _HANDLE.fullmatch(handle):
         return None
-    number = 0
-    for byte in tail:
-        digit = _DIGITS.find(byte)
-        if digit < 0:
-            return None
-        number = number * 36 + digit
+    number = int(handle[-ID_DIGITS:], 16)
     return JobId(number) if number < 1 << 63 else None
 
 
