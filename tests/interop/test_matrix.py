@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.servers import C, Server
-from tests.interop.peers import PEERS, Client, Worker
+from tests.interop.peer import PEERS, Client, Worker
 from tests.support import wait_until
 
 names = pytest.mark.parametrize("worker", PEERS)

@@ -76,6 +76,34 @@ function answer(array $asked): array
         case 'status':
             [$known, $running, $numerator, $denominator] = $client->jobStatus($asked['handle']);
             return ['status' => [(int) $known, (int) $running, $numerator, $denominator]];
+        case 'unique status':
+            [$known, $running, $numerator, $denominator] =
+                $client->jobStatusByUniqueKey($asked['unique']);
+            return ['status' => [(int) $known, (int) $running, $numerator, $denominator]];
+        case 'watch':
+            $told = [];
+            $client->setStatusCallback(function ($task) use (&$told) {
+                $told[] = [$task->taskNumerator(), $task->taskDenominator(), $task->isRunning()];
+            });
+            $client->addTaskStatus($asked['handle']);
+            @$client->runTasks();
+            return ['told' => $told];
+        case 'mixed':
+            // Foreground and background, all priorities, one run.
+            $done = [];
+            $client->setCompleteCallback(function ($task) use (&$done) {
+                $done[] = $task->unique() . '=' . $task->data();
+            });
+            $client->setCreatedCallback(function ($task) use (&$done) {
+                $done[] = 'created ' . $task->functionName();
+            });
+            foreach (['', 'High', 'Low'] as $word) {
+                $client->{"addTask$word"}($function, $workload, null, "fg$word");
+                $client->{"addTask{$word}Background"}($asked['background'], $workload, null, "bg$word");
+            }
+            $ok = $client->runTasks();
+            sort($done);
+            return ['ok' => $ok, 'done' => $done];
         case 'exceptions':
             $exceptions = true;
             return ['ok' => true];

@@ -7,8 +7,8 @@ import threading
 from importlib.metadata import version
 from typing import Any
 
-import gear  # type: ignore[import-not-found,unused-ignore]
-from speak import (  # type: ignore[import-not-found,unused-ignore]
+import gear
+from speak import (
     Answer,
     Asked,
     speak,
@@ -21,7 +21,7 @@ PRECEDENCE = {
 }
 
 
-class Client(gear.Client):  # type: ignore[misc,unused-ignore]
+class Client(gear.Client):
     """Notes what it hears of each job, and tells when it is over."""
 
     def __init__(self) -> None:

@@ -6,8 +6,8 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
-import gearman  # type: ignore[import-not-found,import-untyped,unused-ignore]
-from speak import (  # type: ignore[import-not-found,unused-ignore]
+import gearman
+from speak import (
     Answer,
     Asked,
     speak,

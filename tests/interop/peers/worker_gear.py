@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-import gear  # type: ignore[import-not-found,unused-ignore]
+import gear
 
 
 def reverse(job: Any) -> None:

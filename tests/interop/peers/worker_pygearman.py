@@ -6,10 +6,10 @@ import os
 import sys
 from typing import Any
 
-import gearman  # type: ignore[import-not-found,import-untyped,unused-ignore]
+import gearman
 
 
-class Worker(gearman.GearmanWorker):  # type: ignore[misc,unused-ignore]
+class Worker(gearman.GearmanWorker):
     """Tells of an exception as such, where the library only fails."""
 
     def on_job_exception(self, current_job: Any, exc_info: Any) -> bool:

@@ -98,6 +98,7 @@ PEERS = {
             pings=False,
             exceptions=False,
         ),
+        Peer("geartrain", (sys.executable,), "client_geartrain.py", "worker_geartrain.py"),
     )
 }
 
