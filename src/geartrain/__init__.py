@@ -15,6 +15,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from geartrain import errors
+    from geartrain.client.admin import AdminClient
+    from geartrain.client.aio import AsyncClient
+    from geartrain.client.aio_admin import AsyncAdminClient
+    from geartrain.client.aio_waiting import AsyncTask
+    from geartrain.client.events import (
+        JobCreated,
+        WorkComplete,
+        WorkData,
+        WorkException,
+        WorkFail,
+        WorkStatus,
+        WorkWarning,
+    )
+    from geartrain.client.handle import Handle
+    from geartrain.client.options import BY_WORKLOAD, Priority
+    from geartrain.client.status import JobStatus
+    from geartrain.client.sync import Client
+    from geartrain.client.task import TaskState
+    from geartrain.client.waiting import Task
+    from geartrain.codecs import Compressed, Pickle, Signed
     from geartrain.errors import (
         BadMagic,
         CodecError,
@@ -44,6 +64,12 @@ if TYPE_CHECKING:
         SubmitTimeout,
         UnknownOption,
     )
+    from geartrain.retry import Retry
+    from geartrain.transport.address import Address
+    from geartrain.transport.tls import TLS
+    from geartrain.worker.aio import AsyncWorker
+    from geartrain.worker.job import Job, Status, current_job
+    from geartrain.worker.sync import Worker
 
 __version__ = "0.1.0"
 
@@ -51,6 +77,43 @@ __version__ = "0.1.0"
 #: belong to the package itself.
 _HOMES: dict[str, tuple[str, ...]] = {
     "geartrain": ("errors",),
+    "geartrain.client.admin": ("AdminClient",),
+    "geartrain.client.aio": ("AsyncClient",),
+    "geartrain.client.aio_admin": ("AsyncAdminClient",),
+    "geartrain.client.aio_waiting": ("AsyncTask",),
+    "geartrain.client.events": (
+        "JobCreated",
+        "WorkComplete",
+        "WorkData",
+        "WorkException",
+        "WorkFail",
+        "WorkStatus",
+        "WorkWarning",
+    ),
+    "geartrain.client.handle": ("Handle",),
+    "geartrain.client.options": (
+        "BY_WORKLOAD",
+        "Priority",
+    ),
+    "geartrain.client.status": ("JobStatus",),
+    "geartrain.client.sync": ("Client",),
+    "geartrain.client.task": ("TaskState",),
+    "geartrain.client.waiting": ("Task",),
+    "geartrain.codecs": (
+        "Compressed",
+        "Pickle",
+        "Signed",
+    ),
+    "geartrain.retry": ("Retry",),
+    "geartrain.transport.address": ("Address",),
+    "geartrain.transport.tls": ("TLS",),
+    "geartrain.worker.aio": ("AsyncWorker",),
+    "geartrain.worker.job": (
+        "Job",
+        "Status",
+        "current_job",
+    ),
+    "geartrain.worker.sync": ("Worker",),
     "geartrain.errors": (
         "BadMagic",
         "CodecError",
@@ -83,8 +146,18 @@ _HOMES: dict[str, tuple[str, ...]] = {
 }
 
 __all__ = [
+    "BY_WORKLOAD",
+    "TLS",
+    "Address",
+    "AdminClient",
+    "AsyncAdminClient",
+    "AsyncClient",
+    "AsyncTask",
+    "AsyncWorker",
     "BadMagic",
+    "Client",
     "CodecError",
+    "Compressed",
     "ConfigurationError",
     "ConnectTimeout",
     "DecodeError",
@@ -92,25 +165,44 @@ __all__ = [
     "Fail",
     "GearmanError",
     "GearmanTimeout",
+    "Handle",
+    "Job",
+    "JobCreated",
     "JobException",
     "JobFailed",
     "JobFinished",
     "JobLost",
     "JobNotFound",
+    "JobStatus",
     "LineTooLong",
     "NoWorkers",
     "OutcomeUnknown",
     "PacketTooLarge",
+    "Pickle",
+    "Priority",
     "ProtocolError",
     "QueueFull",
     "Requeue",
     "ResultTimeout",
+    "Retry",
     "ServerError",
     "ServerUnavailable",
+    "Signed",
+    "Status",
     "StopWorker",
     "SubmitTimeout",
+    "Task",
+    "TaskState",
     "UnknownOption",
+    "WorkComplete",
+    "WorkData",
+    "WorkException",
+    "WorkFail",
+    "WorkStatus",
+    "WorkWarning",
+    "Worker",
     "__version__",
+    "current_job",
     "errors",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -311,6 +312,18 @@ def test_keys_that_nobody_gave_do_not_merge(client: Client, worker: RawWorker) -
     client.gather([client.submit("reverse", "a") for _ in range(5)])
     assert len(set(worker.unique)) == 5
     assert all(0 < len(unique) < 64 for unique in worker.unique)
+
+
+def test_remote_function_speaks_in_values(client: Client, server: Server) -> None:
+    def add(worker: WorkerConnection, handle: bytes, workload: bytes) -> None:
+        worker.complete(handle, b"%d" % sum(json.loads(workload)))
+
+    with raw_worker(server, add=add):
+        function = client.function("add", codec="json")
+        assert function.do([1, 2], timeout=20) == 3
+        assert list(function.map([[n, n] for n in range(5)], window=2)) == [0, 2, 4, 6, 8]
+        handle = function.do_background([1])
+        wait_until(lambda: not client.status(handle).known)
 
 
 def test_namespace(server: Server, worker: RawWorker) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -57,11 +57,20 @@ def test_every_home_is_public() -> None:
 
 def test_type_checkers_see_the_same_names(root: Path) -> None:
     text = (root / "src/geartrain/__init__.py").read_text()
-    block = text.split("if TYPE_CHECKING:\n")[1].split("\n\n")[0]
+    block = next(
+        node
+        for node in ast.parse(text).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
 
-    seen = re.findall(r"^ {8}(\w+),$|import (\w+)$", block, re.MULTILINE)
+    seen = [
+        alias.name
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
 
-    assert sorted(one or other for one, other in seen) == sorted(geartrain._HOME)
+    assert sorted(seen) == sorted(geartrain._HOME)
 
 
 def test_every_error_is_public() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, Protocol, TypeVar, Unpack
 
 from geartrain.client.events import TaskEvent, WorkComplete, WorkData, WorkException, WorkFail
 from geartrain.client.handle import Handle
@@ -14,9 +14,6 @@ from geartrain.client.status import JobStatus
 from geartrain.client.task import BaseTask
 from geartrain.client.waiting import NO_TIMEOUT
 from geartrain.errors import GearmanError, ResultTimeout, SubmitTimeout
-
-if TYPE_CHECKING:
-    from geartrain.client.aio import AsyncClient
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -50,6 +47,29 @@ class Bell:
         return news
 
 
+class AsyncOwner(Protocol):
+    """What tasks need of the client that submitted them."""
+
+    async def status(self, handle: Handle, /) -> JobStatus:
+        """How far a job is."""
+
+    async def cancel(self, handle: Handle, /) -> bool:
+        """Take a job out of its queue."""
+
+    async def submit(
+        self, function: str, workload: Buffer = b"", /, **options: Unpack[SubmitOptions]
+    ) -> AsyncTask[bytes]:
+        """Submit a job."""
+
+    async def wait(
+        self,
+        tasks: Iterable[AsyncTask[T]],
+        *,
+        timeout: Seconds | None = None,  # noqa: ASYNC109
+    ) -> tuple[set[AsyncTask[T]], set[AsyncTask[T]]]:
+        """Wait for tasks; return those that are over, and the others."""
+
+
 class AsyncTask(BaseTask[T_co], Generic[T_co]):
     """A job that was submitted by an ``AsyncClient``; ``await`` it for its result.
 
@@ -58,7 +78,7 @@ class AsyncTask(BaseTask[T_co], Generic[T_co]):
 
     __slots__ = ("_client",)
 
-    _client: AsyncClient
+    _client: AsyncOwner
 
     @property
     def handle(self) -> Handle | None:
@@ -222,7 +242,7 @@ class AsyncTaskSet:
                 await ts.submit("resize", image)
     """
 
-    def __init__(self, client: AsyncClient, timeout: Seconds | None = None) -> None:
+    def __init__(self, client: AsyncOwner, timeout: Seconds | None = None) -> None:
         self._client = client
         self._timeout = timeout
         self.tasks: list[AsyncTask[Any]] = []

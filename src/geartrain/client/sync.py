@@ -35,10 +35,12 @@ from geartrain.client.options import (
     bytes_of,
     seconds_of,
 )
+from geartrain.client.remote import RemoteFunction
 from geartrain.client.routing import Routing, RoutingName
 from geartrain.client.status import JobStatus
 from geartrain.client.task import server_error
 from geartrain.client.waiting import Task, TaskSet, deadline_of
+from geartrain.codecs import CodecLike
 from geartrain.errors import (
     ConnectTimeout,
     GearmanTimeout,
@@ -208,6 +210,21 @@ class Client:
                 if fields[0] == name and fields[-1].isdigit() and int(fields[-1]):
                     return
         raise NoWorkers(task.function)
+
+    def submit_decoded(
+        self,
+        function: str,
+        workload: bytes,
+        decode: Callable[[bytes], T],
+        /,
+        **options: Unpack[SubmitOptions],
+    ) -> Task[T]:
+        """``submit`` for layers above: the task's result is ``decode(result)``."""
+        return self._submit(function, workload, options, False, decode)
+
+    def function(self, name: str, *, codec: CodecLike = "bytes") -> RemoteFunction[Any]:
+        """A function to be asked for values: ``client.function("add", codec="json").do([1, 2])``."""
+        return RemoteFunction(self, name, codec)
 
     # ── many at once ─────────────────────────────────────────────────────────
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, Protocol, TypeVar, Unpack
 
+from geartrain.client.engine import Engine
 from geartrain.client.events import TaskEvent, WorkComplete, WorkData, WorkException, WorkFail
 from geartrain.client.handle import Handle
 from geartrain.client.options import Buffer, Seconds, SubmitOptions, seconds_of
 from geartrain.client.status import JobStatus
 from geartrain.client.task import BaseTask
 from geartrain.errors import GearmanError, ResultTimeout, SubmitTimeout
-
-if TYPE_CHECKING:
-    from geartrain.client.sync import Client
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -29,6 +27,30 @@ def deadline_of(timeout: Seconds | None) -> float | None:
     return None if seconds is None else time.monotonic() + seconds
 
 
+class Owner(Protocol):
+    """What tasks need of the client that submitted them."""
+
+    @property
+    def engine(self) -> Engine:
+        """What waits."""
+
+    def status(self, handle: Handle, /) -> JobStatus:
+        """How far a job is."""
+
+    def cancel(self, handle: Handle, /) -> bool:
+        """Take a job out of its queue."""
+
+    def submit(
+        self, function: str, workload: Buffer = b"", /, **options: Unpack[SubmitOptions]
+    ) -> Task[bytes]:
+        """Submit a job and return at once."""
+
+    def wait(
+        self, tasks: Iterable[Task[T]], *, timeout: Seconds | None = None
+    ) -> tuple[set[Task[T]], set[Task[T]]]:
+        """Wait for tasks; return those that are over, and the others."""
+
+
 class Task(BaseTask[T_co], Generic[T_co]):
     """A job that was submitted by a ``Client``.
 
@@ -37,7 +59,7 @@ class Task(BaseTask[T_co], Generic[T_co]):
 
     __slots__ = ("_client",)
 
-    _client: Client
+    _client: Owner
 
     @property
     def handle(self) -> Handle | None:
@@ -159,7 +181,7 @@ class Task(BaseTask[T_co], Generic[T_co]):
 class _Caller:
     """A watcher that calls a function, once, when its task is over."""
 
-    def __init__(self, task: Task[Any], fn: Callable[[Task[Any]], object], client: Client) -> None:
+    def __init__(self, task: Task[Any], fn: Callable[[Task[Any]], object], client: Owner) -> None:
         self._task = task
         self._fn: Callable[[Task[Any]], object] | None = fn
         self._client = client
@@ -183,7 +205,7 @@ class TaskSet:
     the others are done. If the block itself raises, it does not wait.
     """
 
-    def __init__(self, client: Client, timeout: Seconds | None = None) -> None:
+    def __init__(self, client: Owner, timeout: Seconds | None = None) -> None:
         self._client = client
         self._timeout = timeout
         self.tasks: list[Task[Any]] = []

@@ -7,17 +7,41 @@ import signal
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from geartrain.worker.job import log
-
-if TYPE_CHECKING:
-    from geartrain.worker.sync import Worker
 
 #: A process that ends sooner than this has failed; its successor waits.
 SHORT_LIFE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _COUNT = struct.Struct("=Q")
+
+
+class Workable(Protocol):
+    """What a pool needs of the ``Worker`` that it multiplies."""
+
+    concurrency: int
+
+    @property
+    def grace(self) -> float:
+        """Seconds that running jobs have to end."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """It has been told to stop."""
+
+    @property
+    def is_stopping_now(self) -> bool:
+        """... and not to wait."""
+
+    def in_child(self) -> Workable:
+        """The same for one process."""
+
+    def work(self, *, max_jobs: int | None, max_time: float | None, burst: bool) -> int:
+        """Do jobs; return how many."""
+
+    def stop(self) -> None:
+        """Let ``work`` end."""
 
 
 class ProcessPool:
@@ -27,7 +51,7 @@ class ProcessPool:
     SIGTERM, and kills what has not ended within the grace.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Workable) -> None:
         self._worker = worker
         #: ``{pid: (where its count arrives, when it began)}``
         self._children: dict[int, tuple[int, float]] = {}
@@ -100,7 +124,7 @@ class ProcessPool:
         finally:
             os._exit(code)
 
-    def _watch_parent(self, worker: Worker) -> None:
+    def _watch_parent(self, worker: Workable) -> None:
         os.read(self._alive, 1)
         log.warning("the parent of this worker process is gone; finishing")
         worker.stop()
