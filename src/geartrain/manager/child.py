@@ -36,7 +36,7 @@ from geartrain.manager.board import Pen
 from geartrain.manager.plan import Group
 from geartrain.manager.settings import Settings
 from geartrain.manager.supervisor import CANNOT_LOAD
-from geartrain.manager.unsignalled import Unsignalled
+from geartrain.manager.unsignalled import AsyncUnsignalled, Unsignalled
 from geartrain.manager.watched import watched
 from geartrain.worker.sync import Worker
 
@@ -220,14 +220,15 @@ class Child:
         settings = self._settings
         options: dict[str, Any] = {
             "servers": settings.servers or _agreed(found, "servers", "--servers"),
-            "namespace": settings.namespace or _agreed(found, "namespace", "--namespace") or "",
+            "namespace": settings.namespace or _common_namespace(found),
             "worker_id": f"{settings.name}/{self._label()}[{os.getpid()}]",
             "grace": settings.grace,
             "tls": settings.ssl or None,
         }
         if settings.concurrency:
-            raise ConfigurationError("--concurrency: there is no AsyncWorker yet")
-        worker: Any = Unsignalled(concurrency=settings.threads, **options)
+            worker: Any = AsyncUnsignalled(concurrency=settings.concurrency, **options)
+        else:
+            worker = Unsignalled(concurrency=settings.threads, **options)
         contexts = [target.context for target in found if target.context is not None]
         if contexts:
             worker.context = contexts[0]
@@ -283,6 +284,12 @@ def _lowered(limit: Any, splay: float) -> Any:
         return limit
     lower = limit * (1 - splay * random.random())
     return max(1, round(lower)) if isinstance(limit, int) else lower
+
+
+def _common_namespace(found: list[targets.Target]) -> str:
+    """The targets' namespace; where they differ none, and each adds its own."""
+    namespaces = {target.namespace for target in found}
+    return namespaces.pop() if len(namespaces) == 1 else ""
 
 
 def _agreed(found: list[targets.Target], what: str, option: str) -> Any:

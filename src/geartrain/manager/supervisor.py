@@ -207,6 +207,8 @@ class Supervisor:
 
     def stop(self, now: float) -> None:
         """TERM or INT: let everybody finish; the second time, do not."""
+        if self._finished:
+            return
         if not self.stopping:
             self._say(INFO, f"stopping: jobs that run have {self._grace:g} seconds to end")
             self._stop(now)

@@ -162,11 +162,11 @@ def _things(text: str, key: bytes | None) -> Iterator[tuple[str, object]]:
 
 
 def _import(name: str, text: str) -> ModuleType:
+    want = "want module, package or module:app"
+    if name.endswith(".py"):
+        raise ConfigurationError(f"{text!r}: {want}; leave out .py: {Path(name).stem}")
     if not name or not all(part.isidentifier() for part in name.split(".")):
-        hint = ""
-        if name.endswith(".py"):
-            hint = f"; to import a file, leave out .py: {Path(name).stem}"
-        raise ConfigurationError(f"{text!r} is no target: want module, package or module:app{hint}")
+        raise ConfigurationError(f"{text!r} is no target: {want}")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -231,10 +231,11 @@ def abilities(functions: Functions) -> list[Any]:
 
 
 def _copy(functions: Functions, worker: Any, names: frozenset[str]) -> None:
+    prefix = functions.namespace.removeprefix(worker.namespace)
     for ability in abilities(functions):
         if ability.name in names:
             worker.add_function(
-                ability.name,
+                prefix + ability.name,
                 ability.handler,
                 timeout=ability.timeout_ms / 1000 or None,
                 codec=ability.codec,

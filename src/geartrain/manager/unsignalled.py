@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from geartrain.worker.aio import AsyncWorker
 from geartrain.worker.sync import Worker
 
 
 class Unsignalled(Worker):
     """A ``Worker`` that installs no handlers."""
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        yield
+
+
+class AsyncUnsignalled(AsyncWorker):
+    """An ``AsyncWorker`` that installs no handlers."""
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
