@@ -292,6 +292,26 @@ async def test_many_servers_submit_one_key_and_one_job_is_made(place: Place) -> 
         await server.store.close()
 
 
+async def test_batches_with_the_same_keys_in_other_orders_do_not_wait_for_each_other(
+    place: Place,
+) -> None:
+    servers = await asyncio.gather(*[open_server(place, f"s{n}", direct=True) for n in range(3)])
+    uniques = [b"%d" % n for n in range(300)]
+
+    async def submit(server: FakeServer, order: int) -> None:
+        for _ in range(5):
+            jobs = [server.job(unique=unique) for unique in uniques[::order]]
+            answers = await server.add(*jobs, placement=Placement.MINE)
+            mine = [a.id for a in answers if a.outcome is Added.STORED]
+            assert await server.end(*mine) == []
+
+    await asyncio.gather(*[submit(s, order) for s, order in zip(servers, (1, -1, 1), strict=True)])
+
+    assert await place.ask("SELECT count(*) FROM gt_job") == [(0,)]
+    for server in servers:
+        await server.store.close()
+
+
 async def test_two_survivors_adopt_a_long_queue_together(place: Place) -> None:
     servers = await asyncio.gather(*[open_server(place, f"s{n}", direct=True) for n in range(3)])
     dead, *others = servers

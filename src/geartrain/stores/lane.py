@@ -29,8 +29,9 @@ class Lane:
     def start(self) -> None:
         """Begin; answers go to the running loop."""
         self._loop = asyncio.get_running_loop()
-        # Not a daemon: a commit that has begun is finished before the process ends.
-        self._thread = threading.Thread(target=self._run, name=self._name)
+        # A daemon: a program that fails before it closes the store shall end. What
+        # is cut off then has not been answered for.
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:

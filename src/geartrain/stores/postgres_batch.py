@@ -63,6 +63,9 @@ def adding(adds: Sequence[Add], numbers: Numbers) -> tuple[sql.Statement, dict[s
 
 
 def _rows(adds: Sequence[Add], numbers: Numbers) -> dict[str, Any]:
+    # In one order at all servers: two batches that wait for each other's keys
+    # would otherwise wait for ever.
+    adds = sorted(adds, key=_key)
     jobs = [add.job for add in adds]
     mine = Placement.MINE
     return {
@@ -78,6 +81,10 @@ def _rows(adds: Sequence[Add], numbers: Numbers) -> dict[str, Any]:
         "headers": texts([headers_text(job.headers) for job in jobs]),
         "bodies": byteas([job.body for job in jobs]),
     }
+
+
+def _key(add: Add) -> bytes:
+    return add.job.key or b""
 
 
 def _stillborn(born: Sequence[tuple[StoredJob, Ending]], numbers: Numbers) -> dict[str, Any]:

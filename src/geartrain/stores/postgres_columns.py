@@ -14,6 +14,8 @@ from psycopg.abc import Buffer, PyFormat
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from geartrain.stores.sql import plain
+
 _BOOL: Final = 16
 _BYTEA: Final = 17
 _INT8: Final = 20
@@ -98,11 +100,7 @@ def byteas(values: Sequence[bytes | None]) -> Column:
 
 
 def texts(values: Sequence[str | None]) -> Column:
-    # A text in PostgreSQL cannot hold a NUL.
-    encoded = [
-        None if value is None else value.replace("\0", "\\0").encode("utf-8", "backslashreplace")
-        for value in values
-    ]
+    encoded = [None if value is None else plain(value).encode() for value in values]
     return Column(_TEXT, len(values), b"".join(_pieces(encoded)))
 
 

@@ -42,9 +42,14 @@ def unique_of(key: bytes | None, shown: bytes | None) -> bytes:
     return (key or b"") if shown is None else shown
 
 
+def plain(text: str) -> str:
+    """A text that every database takes: what UTF-8 cannot say, and NUL, is spelled out."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
 def headers_text(headers: Mapping[str, str]) -> str | None:
     """Headers as a column."""
-    return json.dumps(dict(headers), ensure_ascii=False) if headers else None
+    return json.dumps(dict(headers)) if headers else None
 
 
 def headers_of(text: str | None) -> Mapping[str, str]:

@@ -27,7 +27,7 @@ from geartrain.stores.port import (
     QueueKey,
     StoredJob,
 )
-from geartrain.stores.sql import headers_text, shown_of
+from geartrain.stores.sql import headers_text, plain, shown_of
 from geartrain.stores.sqlite_file import explain
 
 _ADD: Final = (
@@ -183,7 +183,7 @@ class SqliteWriter:
         known = []
         for end in ends:
             if end.dead is not None:
-                found = (end.attempts, end.dead, end.worker, self._wall(), end.id)
+                found = (end.attempts, plain(end.dead), plain(end.worker), self._wall(), end.id)
                 db.execute(_BURY_ROW, found)
             queue = mine.get(end.id)
             if queue is not None:
@@ -209,7 +209,13 @@ class SqliteWriter:
         self.db.execute(
             _BURY_JOB,
             (job.id, queue >> 2, queue & 3, attempts, job.key, shown_of(job), job.reducer)
-            + (headers_text(job.headers), end.dead, end.worker, self._wall(), job.body),
+            + (
+                headers_text(job.headers),
+                plain(end.dead or ""),
+                plain(end.worker),
+                self._wall(),
+                job.body,
+            ),
         )
         self.floor = max(self.floor, job.id)
 

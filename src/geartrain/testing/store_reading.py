@@ -244,6 +244,17 @@ class ReadingContract(StoreKit):
         assert (dead.reason, dead.worker, dead.size) == ("out of attempts", "w1", 7)
         assert dead.died == pytest.approx(time.time(), abs=600)
 
+    async def test_a_reason_may_be_any_text(self, one: FakeServer) -> None:
+        job = one.job()._replace(headers={"nul\0": "lone \udc80"})
+
+        await one.bury(job, "said \0 and \udc80 and ä")
+
+        dead = await one.store.dead_show(job.id)
+        assert dead
+        assert dead.reason.startswith("said ")
+        assert dead.reason.endswith(" and ä")
+        assert dead.job.headers == job.headers
+
     async def test_the_dead_free_their_key(self, one: FakeServer) -> None:
         await one.bury(one.job(unique=b"k"))
 
