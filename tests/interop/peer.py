@@ -177,13 +177,15 @@ class Client(Program):
         assert self.process.stdin is not None
         self.process.stdin.write(question)
         self.process.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """The next answer."""
         try:
             line = self._answers.get(timeout=2 * PATIENCE)
         except queue.Empty:
-            raise AssertionError(
-                f"no answer to {question!r} from {self.peer.name}\n{self.errors()}"
-            ) from None
-        assert line, f"{self.peer.name} ended at {question!r}\n{self.errors()}"
+            raise AssertionError(f"no answer from {self.peer.name}\n{self.errors()}") from None
+        assert line, f"{self.peer.name} ended\n{self.errors()}"
         answer: dict[str, Any] = json.loads(line)
         return answer
 

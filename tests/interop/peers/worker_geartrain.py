@@ -18,7 +18,7 @@ def reverse(job: Job) -> bytes:
     return bytes(job.workload)[::-1]
 
 
-@worker.function("geartrain-chatty", timeout=60)
+@worker.function("geartrain-chatty")
 def chatty(job: Job) -> bytes:
     job.send_data(b"one")
     job.send_warning(b"careful")
