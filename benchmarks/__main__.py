@@ -11,13 +11,16 @@ from pathlib import Path
 from benchmarks import (
     bench_background,
     bench_depth,
+    bench_durable,
     bench_foreground,
     bench_functions,
     bench_instructions,
+    bench_libraries,
     bench_lines,
     bench_sleepers,
     bench_workload,
     machine,
+    peers,
     report,
     servers,
 )
@@ -32,6 +35,8 @@ BENCHES: tuple[Bench, ...] = (
     bench_workload.BENCH,
     bench_depth.BENCH,
     bench_lines.BENCH,
+    bench_libraries.BENCH,
+    bench_durable.BENCH,
     bench_instructions.BENCH,
 )
 
@@ -58,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
         "--against",
         metavar="C,C",
         help=f"which C servers: {', '.join(servers.C_OPTIONS)} (default: all)",
+    )
+    made.add_argument(
+        "--install", action="store_true", help="bring Celery, Dramatiq, Huey, Redis, php-gearman"
     )
     made.add_argument("--server", metavar="PATH", help="measure this gearmand as ours")
     made.add_argument(
@@ -86,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         servers.use_pure()
     elif asked.server:
         servers.use_server(asked.server)
+
+    if asked.install:
+        peers.install()
 
     where = machine.describe()
     for name, text in where.items():

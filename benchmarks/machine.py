@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-from benchmarks import servers
+from benchmarks import peers, servers
 from benchmarks.measures import OURS
 
 
@@ -30,4 +30,7 @@ def describe() -> dict[str, str]:
         found["C server"] = servers.version(servers.C_T0)
     else:
         found["C server"] = servers.C_ABSENT
+    for peer in (*peers.ON_REDIS, peers.PHP):
+        if not peers.absent(peer):
+            found[peer] = peers.version(peer)
     return found

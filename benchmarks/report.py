@@ -49,6 +49,8 @@ def table(results: Sequence[Result], *, quick: bool) -> str:
 
 def block(result: Result, *, quick: bool) -> str:
     """One case: a row for each measure, one more for each further bar."""
+    if not result.found:
+        return "\n  ".join([f"{result.bench}: {result.case.title}", *result.notes])
     head = ["", *(title(one) for one in result.contenders), "ratio", "bar", ""]
     rows = [head]
     for found in result.found:

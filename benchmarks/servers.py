@@ -79,6 +79,11 @@ def own_tool(name: str) -> str:
     return str(Path(own_command()[0]).parent / name)
 
 
+def own_python() -> str:
+    """The Python that has our library: the one beside our ``gearmand``."""
+    return own_tool("python")
+
+
 def own_environment() -> dict[str, str]:
     """The environment that our programs run in."""
     return {**os.environ, **_environment}
