@@ -289,29 +289,31 @@ class Engine:
         me = threading.get_ident()
         while not done():
             follower = None
-            with self.lock:
-                before = self._leader
-                if before in (0, me):
-                    self._leader = me
-                elif not done():
-                    gate = threading.Lock()
-                    gate.acquire()
-                    follower = (done, gate)
-                    self._followers.append(follower)
-            if follower is not None:
-                if not self._follow(follower, deadline):
-                    return bool(done())
-                continue
-            if before not in (0, me):
-                return True
+            before = -1
+            # From the very moment that we lead we must be sure to resign: a signal
+            # handler may raise between any two steps.
             try:
-                while not done():
-                    if not self._step(deadline):
-                        return bool(done())
-                return True
+                with self.lock:
+                    before = self._leader
+                    if before in (0, me):
+                        self._leader = me
+                    elif done():
+                        return True
+                    else:
+                        gate = threading.Lock()
+                        gate.acquire()
+                        follower = (done, gate)
+                        self._followers.append(follower)
+                if follower is None:
+                    while not done():
+                        if not self._step(deadline):
+                            return bool(done())
+                    return True
             finally:
-                if before == 0:
+                if before == 0 and self._leader == me:
                     self._resign()
+            if not self._follow(follower, deadline):
+                return bool(done())
         return True
 
     def _follow(self, follower: tuple[Callable[[], object], Any], deadline: float | None) -> bool:
