@@ -157,6 +157,7 @@ def test_c_servers_command_line_is_accepted() -> None:
         (["-v"], "unrecognised option '-v'"),
         (["--job-ret", "3"], "unrecognised option '--job-ret'"),
         (["operand"], "unrecognised option 'operand'"),
+        ([""], "unrecognised option ''"),
         (["-j", "x"], "--job-retries: 'x' is not valid: want a whole number"),
         (["-j", "-2"], "--job-retries: '-2' is not valid"),
         (["-p", "no-such-service"], "port 'no-such-service' is neither"),

@@ -63,7 +63,7 @@ signals: TERM, INT stop at once; USR1 stops when all jobs are done; HUP reopens 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
-            option = message.partition(": ")[2].split()[0]
+            option = message.partition(": ")[2].split(" ")[0]
             message = f"unrecognised option '{option}'"
         self.exit(1, f"gearmand: {message}; see gearmand --help\n")
 

@@ -30,7 +30,10 @@ class StoreUrl(NamedTuple):
         Raises:
             StoreRefused: it has no scheme, or an option twice.
         """
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            raise StoreRefused(f"{text!r} is no store URL: {error}") from None
         if not parts.scheme or "://" not in text:
             raise StoreRefused(
                 f"{text!r} is no store URL; for example sqlite:///var/lib/geartrain/jobs.db"
@@ -68,7 +71,7 @@ class StoreUrl(NamedTuple):
                     value = float(text.removesuffix(unit)) * factor
                 except ValueError:
                     continue
-                if value > 0:
+                if 0 < value < 1e9:
                     return value
         raise StoreRefused(f"{name}={text} in {self.text}: want a time such as 10s or 500ms")
 
@@ -80,7 +83,7 @@ class StoreUrl(NamedTuple):
         bare = text.strip().lower().removesuffix("b").removesuffix("i")
         shift = _SIZES.get(bare[-1:], 0)
         digits = bare[:-1] if shift else bare
-        if not digits.isdigit():
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
             raise StoreRefused(f"{name}={text} in {self.text}: want a size such as 64M")
         return int(digits) << shift
 
