@@ -14,11 +14,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from geartrain import errors
-    from geartrain.client.admin import AdminClient
-    from geartrain.client.aio import AsyncClient
-    from geartrain.client.aio_admin import AsyncAdminClient
-    from geartrain.client.aio_waiting import AsyncTask
+    from geartrain import (
+        codecs,
+        errors,
+    )
+    from geartrain.client.admin import (
+        AdminClient,
+    )
+    from geartrain.client.aio import (
+        AsyncClient,
+    )
+    from geartrain.client.aio_admin import (
+        AsyncAdminClient,
+    )
+    from geartrain.client.aio_waiting import (
+        AsyncTask,
+    )
     from geartrain.client.events import (
         JobCreated,
         WorkComplete,
@@ -28,13 +39,22 @@ if TYPE_CHECKING:
         WorkStatus,
         WorkWarning,
     )
-    from geartrain.client.handle import Handle
-    from geartrain.client.options import BY_WORKLOAD, Priority
-    from geartrain.client.status import JobStatus
-    from geartrain.client.sync import Client
-    from geartrain.client.task import TaskState
-    from geartrain.client.waiting import Task
-    from geartrain.codecs import Compressed, Pickle, Signed
+    from geartrain.client.handle import (
+        Handle,
+    )
+    from geartrain.client.options import (
+        BY_WORKLOAD,
+        Priority,
+    )
+    from geartrain.client.status import (
+        JobStatus,
+    )
+    from geartrain.client.sync import (
+        Client,
+    )
+    from geartrain.client.waiting import (
+        Task,
+    )
     from geartrain.errors import (
         BadMagic,
         CodecError,
@@ -64,19 +84,39 @@ if TYPE_CHECKING:
         SubmitTimeout,
         UnknownOption,
     )
-    from geartrain.retry import Retry
-    from geartrain.transport.address import Address
-    from geartrain.transport.tls import TLS
-    from geartrain.worker.aio import AsyncWorker
-    from geartrain.worker.job import Job, Status, current_job
-    from geartrain.worker.sync import Worker
+    from geartrain.retry import (
+        Retry,
+    )
+    from geartrain.transport.tls import (
+        TLS,
+    )
+    from geartrain.typed.app import (
+        App,
+    )
+    from geartrain.typed.function import (
+        Function,
+    )
+    from geartrain.worker.aio import (
+        AsyncWorker,
+    )
+    from geartrain.worker.job import (
+        Job,
+        Status,
+        current_job,
+    )
+    from geartrain.worker.sync import (
+        Worker,
+    )
 
 __version__ = "0.1.0"
 
 #: Module -> the public names that it has. Modules that are public as a whole
 #: belong to the package itself.
 _HOMES: dict[str, tuple[str, ...]] = {
-    "geartrain": ("errors",),
+    "geartrain": (
+        "codecs",
+        "errors",
+    ),
     "geartrain.client.admin": ("AdminClient",),
     "geartrain.client.aio": ("AsyncClient",),
     "geartrain.client.aio_admin": ("AsyncAdminClient",),
@@ -97,23 +137,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "geartrain.client.status": ("JobStatus",),
     "geartrain.client.sync": ("Client",),
-    "geartrain.client.task": ("TaskState",),
     "geartrain.client.waiting": ("Task",),
-    "geartrain.codecs": (
-        "Compressed",
-        "Pickle",
-        "Signed",
-    ),
-    "geartrain.retry": ("Retry",),
-    "geartrain.transport.address": ("Address",),
-    "geartrain.transport.tls": ("TLS",),
-    "geartrain.worker.aio": ("AsyncWorker",),
-    "geartrain.worker.job": (
-        "Job",
-        "Status",
-        "current_job",
-    ),
-    "geartrain.worker.sync": ("Worker",),
     "geartrain.errors": (
         "BadMagic",
         "CodecError",
@@ -143,13 +167,24 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "SubmitTimeout",
         "UnknownOption",
     ),
+    "geartrain.retry": ("Retry",),
+    "geartrain.transport.tls": ("TLS",),
+    "geartrain.typed.app": ("App",),
+    "geartrain.typed.function": ("Function",),
+    "geartrain.worker.aio": ("AsyncWorker",),
+    "geartrain.worker.job": (
+        "Job",
+        "Status",
+        "current_job",
+    ),
+    "geartrain.worker.sync": ("Worker",),
 }
 
 __all__ = [
     "BY_WORKLOAD",
     "TLS",
-    "Address",
     "AdminClient",
+    "App",
     "AsyncAdminClient",
     "AsyncClient",
     "AsyncTask",
@@ -157,12 +192,12 @@ __all__ = [
     "BadMagic",
     "Client",
     "CodecError",
-    "Compressed",
     "ConfigurationError",
     "ConnectTimeout",
     "DecodeError",
     "EncodeError",
     "Fail",
+    "Function",
     "GearmanError",
     "GearmanTimeout",
     "Handle",
@@ -178,7 +213,6 @@ __all__ = [
     "NoWorkers",
     "OutcomeUnknown",
     "PacketTooLarge",
-    "Pickle",
     "Priority",
     "ProtocolError",
     "QueueFull",
@@ -187,12 +221,10 @@ __all__ = [
     "Retry",
     "ServerError",
     "ServerUnavailable",
-    "Signed",
     "Status",
     "StopWorker",
     "SubmitTimeout",
     "Task",
-    "TaskState",
     "UnknownOption",
     "WorkComplete",
     "WorkData",
@@ -202,6 +234,7 @@ __all__ = [
     "WorkWarning",
     "Worker",
     "__version__",
+    "codecs",
     "current_job",
     "errors",
 ]

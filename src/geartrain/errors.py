@@ -228,6 +228,8 @@ class JobException(JobFailed):
         self.remote_traceback = remote_traceback
         text = message or data.decode("utf-8", "backslashreplace")
         super().__init__(text, function=function, handle=handle, unique=unique, task=task)
+        if remote_traceback:
+            self.add_note(f"In the worker:\n{remote_traceback.rstrip()}")
 
 
 class JobLost(JobFailed):

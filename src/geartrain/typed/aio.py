@@ -1,0 +1,146 @@
+"""AsyncFunction: a typed function's verbs for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
+from weakref import WeakKeyDictionary
+
+from geartrain.client.aio import AsyncClient
+from geartrain.client.aio_waiting import AsyncTask
+from geartrain.client.handle import Handle
+from geartrain.typed.options import AllOptions
+
+if TYPE_CHECKING:
+    from geartrain.typed.function import Function
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class AsyncFunction(Generic[P, R]):
+    """``Function.aio``: the same names, awaited. Errors are those of ``Function``.
+
+    Each event loop has its own connections; ``await app.aclose()`` closes them.
+    """
+
+    def __init__(self, function: Function[P, R]) -> None:
+        self._function = function
+
+    def __repr__(self) -> str:
+        return f"<AsyncFunction {self._function.name}>"
+
+    async def do(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Have a worker run it, and wait for the result."""
+        return await (await self._submit(args, kwargs)).result()
+
+    async def do_background(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
+        """Have a worker run it some time; return once the server has the job."""
+        task = await self.submit_background(*args, **kwargs)
+        return await task.wait_created(task.timeout or self._client._submit_timeout)
+
+    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncTask[R]:
+        """Have a worker run it; return as soon as the job is on its way."""
+        return await self._submit(args, kwargs)
+
+    async def submit_background(self, *args: P.args, **kwargs: P.kwargs) -> AsyncTask[None]:
+        """Have a worker run it some time; the task is done at JOB_CREATED."""
+        workload, options, _ = self._function.request(args, kwargs)
+        return await self._client._submit(
+            self._function.name, workload, options, True, lambda data: None
+        )
+
+    async def map(
+        self,
+        arguments: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *,
+        window: int = 256,
+        ordered: bool = True,
+    ) -> AsyncIterator[R]:
+        """The results for many arguments, one each, as they are asked for; see ``Function.map``."""
+        async for result in self.starmap(_each_alone(arguments), window=window, ordered=ordered):
+            yield result
+
+    async def starmap(
+        self,
+        arguments: Iterable[tuple[Any, ...]] | AsyncIterable[tuple[Any, ...]],
+        /,
+        *,
+        window: int = 256,
+        ordered: bool = True,
+    ) -> AsyncIterator[R]:
+        """As ``map``, where each item has all arguments of a call."""
+        client = self._client
+        flight: deque[AsyncTask[R]] = deque()
+        async for args in _each(arguments):
+            flight.append(await self._submit(args, {}))
+            if len(flight) >= window:
+                if ordered:
+                    yield await flight.popleft().result()
+                else:
+                    done, running = await client.wait(flight, return_when="FIRST_COMPLETED")
+                    flight = deque(running)
+                    for task in done:
+                        yield await task.result()
+        if ordered:
+            while flight:
+                yield await flight.popleft().result()
+        else:
+            async for task in client.as_completed(flight):
+                yield await task.result()
+
+    def options(self, **options: Unpack[AllOptions]) -> AsyncFunction[P, R]:
+        """The same function, called with these options; see ``Function.options``."""
+        return AsyncFunction(self._function.options(**options))
+
+    @property
+    def _client(self) -> AsyncClient:
+        return self._function.app.aio_client
+
+    async def _submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncTask[R]:
+        workload, options, decode = self._function.request(args, kwargs, foreground=True)
+        return await self._client._submit(self._function.name, workload, options, False, decode)
+
+
+class AsyncClients:
+    """One client for each event loop; they cannot be shared."""
+
+    def __init__(self) -> None:
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = (
+            WeakKeyDictionary()
+        )
+
+    def get(self, *args: Any, **settings: Any) -> AsyncClient:
+        """The running loop's client, made if there is none.
+
+        Raises:
+            RuntimeError: no loop is running.
+        """
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = self._clients[loop] = AsyncClient(*args, **settings)
+        return client
+
+    async def close(self) -> None:
+        """Close the running loop's client."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.close()
+
+
+async def _each(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+async def _each_alone(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[tuple[Any]]:
+    async for item in _each(items):
+        yield (item,)

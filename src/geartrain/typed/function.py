@@ -1,0 +1,238 @@
+"""Function: a typed function, to be called here or anywhere."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast
+
+from geartrain.client.handle import Handle
+from geartrain.client.waiting import Task
+from geartrain.typed.declaration import Declaration
+from geartrain.typed.options import AllOptions, check_names
+
+if TYPE_CHECKING:
+    from geartrain.typed.aio import AsyncFunction
+    from geartrain.typed.app import App
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Function(Generic[P, R]):
+    """A function of an app.
+
+    Call it, and it runs here; ``do`` and the others have a worker run it. Arguments
+    are checked by type checkers, and again by the worker before it begins.
+
+    Attributes:
+        app: where it was declared.
+    """
+
+    def __init__(
+        self, app: App, declaration: Declaration, options: AllOptions | None = None
+    ) -> None:
+        self.app = app
+        self.declaration = declaration
+        self._options: AllOptions = options or {}
+        functools.update_wrapper(self, declaration.fn)
+
+    # ── what it is ───────────────────────────────────────────────────────────
+
+    @property
+    def name(self) -> str:
+        """Name on the wire, without the app's namespace."""
+        return self.app.prefix + self.declaration.name
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds after which a server gives its job to another worker; None: never."""
+        return self.declaration.timeout
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is an ``async def``."""
+        return self.declaration.is_async
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}{self.declaration.signature}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if self._options:
+            return _with_options, (self.app.functions[self.name], self._options)
+        # By reference, as Python does with functions.
+        return cast("str", getattr(self, "__qualname__", self.name))
+
+    # ── calling it ───────────────────────────────────────────────────────────
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it here and now, without any server.
+
+        Raises:
+            NotImplementedError: only its signature is ours (``App.remote``).
+        """
+        if self.declaration.is_remote:
+            raise NotImplementedError(
+                f"{self.name} is done elsewhere; call it with {self.name}.do(...)"
+            )
+        return cast("R", self.declaration.fn(*args, **kwargs))
+
+    def do(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Have a worker run it, and wait for the result.
+
+        Raises:
+            TypeError: the arguments do not fit.
+            EncodeError: an argument cannot be said in the function's codec.
+            JobFailed, JobException, JobLost: how it ended.
+            ResultTimeout: not in time (``options(timeout=...)``); the job goes on.
+            ServerError, ServerUnavailable: it was not accepted.
+            DecodeError: the result is not what the annotation says.
+        """
+        return self._submit(args, kwargs).result()
+
+    def do_background(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
+        """Have a worker run it some time; return once the server has the job.
+
+        Raises:
+            TypeError, EncodeError: as ``do``.
+            SubmitTimeout, OutcomeUnknown: the server may have it or not.
+            ServerError, ServerUnavailable: it does not.
+        """
+        task = self._submit_background(args, kwargs)
+        return task.wait_created(self._options.get("timeout", self.app.client._submit_timeout))
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
+        """Have a worker run it, and return at once.
+
+        Raises:
+            TypeError, EncodeError, ServerUnavailable: as ``do``.
+        """
+        return self._submit(args, kwargs)
+
+    def submit_background(self, *args: P.args, **kwargs: P.kwargs) -> Task[None]:
+        """Have a worker run it some time; the task is done at JOB_CREATED."""
+        return self._submit_background(args, kwargs)
+
+    def map(
+        self, arguments: Iterable[Any], /, *, window: int = 256, ordered: bool = True
+    ) -> Iterator[R]:
+        """The results for many arguments, as they are asked for.
+
+        Args:
+            arguments: each is the one argument of a call; for several see ``starmap``.
+                Read lazily, at most ``window`` ahead of the results taken.
+            window: jobs in flight at once.
+            ordered: results in the order of the arguments; False: as they come.
+
+        Raises:
+            JobFailed: at the first result that failed; the rest is dropped.
+        """
+        return self.starmap(((one,) for one in arguments), window=window, ordered=ordered)
+
+    def starmap(
+        self, arguments: Iterable[tuple[Any, ...]], /, *, window: int = 256, ordered: bool = True
+    ) -> Iterator[R]:
+        """As ``map``, where each item has all arguments of a call."""
+        client = self.app.client
+        source = iter(arguments)
+        if ordered:
+            flight: deque[Task[R]] = deque()
+            for args in source:
+                flight.append(self._submit(args, {}))
+                if len(flight) >= window:
+                    yield flight.popleft().result()
+            while flight:
+                yield flight.popleft().result()
+            return
+        running: set[Task[R]] = set()
+        for args in source:
+            running.add(self._submit(args, {}))
+            if len(running) >= window:
+                done, running = client.wait(running, return_when="FIRST_COMPLETED")
+                for task in done:
+                    yield task.result()
+        for task in client.as_completed(running):
+            yield task.result()
+
+    def options(self, **options: Unpack[AllOptions]) -> Function[P, R]:
+        """The same function, called with these options::
+
+            resize.options(unique="img-42", priority="low").do_background("a.jpg", 200)
+
+        Raises:
+            TypeError: there is no such option.
+        """
+        check_names(options)
+        return type(self)(self.app, self.declaration, {**self._options, **options})
+
+    @property
+    def aio(self) -> AsyncFunction[P, R]:
+        """The same verbs for asyncio: ``await resize.aio.do("a.jpg", 200)``."""
+        from geartrain.typed.aio import AsyncFunction
+
+        return AsyncFunction(self)
+
+    # ── inside ───────────────────────────────────────────────────────────────
+
+    def request(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], foreground: bool = False
+    ) -> tuple[bytes, AllOptions, Callable[[bytes], R]]:
+        """The workload and the options of a call, and what decodes its result.
+
+        Raises:
+            TypeError, EncodeError: it cannot be made.
+        """
+        declaration = self.declaration
+        workload = declaration.signature.encode(declaration.signature.bind(args, kwargs))
+        options = self._options
+        if declaration.unique is not None and "unique" not in options:
+            unique = declaration.unique
+            key = unique if isinstance(unique, str) else unique(*args, **kwargs)
+            options = {**options, "unique": key}
+        if declaration.priority != "normal" and "priority" not in options:
+            options = {**options, "priority": declaration.priority}
+        if foreground and declaration.is_generator and options.get("on_data") is None:
+            # What it yields is not part of what it returns.
+            options = {**options, "on_data": _drop}
+        return workload, options, declaration.signature.decode_result
+
+    def _submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[R]:
+        workload, options, decode = self.request(args, kwargs, foreground=True)
+        return self.app.client._submit(self.name, workload, options, False, decode)
+
+    def _submit_background(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[None]:
+        workload, options, _ = self.request(args, kwargs)
+        return self.app.client._submit(self.name, workload, options, True, _nothing)
+
+
+class AwaitedFunction(Function[P, R]):
+    """A function that is an ``async def``: a local call gives a coroutine."""
+
+    def __call__(  # type: ignore[override]
+        self, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]:
+        """Run it here, without any server; await what this returns."""
+        return super().__call__(*args, **kwargs)  # type: ignore[return-value]
+
+
+class GeneratorFunction(Function[P, R]):
+    """A function that is a generator: its yields are sent as they come, its return is the result."""
+
+    def __call__(  # type: ignore[override]
+        self, *args: P.args, **kwargs: P.kwargs
+    ) -> Generator[Any, Any, R]:
+        """Run it here, without any server; what this returns is the generator."""
+        return super().__call__(*args, **kwargs)  # type: ignore[return-value]
+
+
+def _nothing(data: bytes) -> None:
+    return None
+
+
+def _drop(task: object, data: bytes) -> None:
+    return None
+
+
+def _with_options(function: Function[..., Any], options: AllOptions) -> Function[..., Any]:
+    return function.options(**options)
