@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from geartrain.cli.joblog import HEADER, Joblog
-from geartrain.cli.jobs import Task
+from geartrain.cli.task import Task
 from geartrain.errors import ConfigurationError
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from geartrain.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from geartrain.cli.jobs import Task
+    from geartrain.cli.task import Task
 
 HEADER: Final = b"record\tfunction\tserver\thandle\tstart\tseconds\tsent\treceived\tresult\n"
 

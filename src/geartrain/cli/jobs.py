@@ -18,6 +18,7 @@ from typing import Final
 
 from geartrain.cli.backlog import Backlog
 from geartrain.cli.output import Printer
+from geartrain.cli.task import Task
 from geartrain.client.connection import ClientConnection
 from geartrain.client.events import (
     Complaint,
@@ -44,37 +45,9 @@ EXCEPTION: Final = "exception"
 #: Output kept back for its turn before no more jobs are sent.
 HELD_BYTES: Final = 32 * 2**20
 
-#: libgearman's.
-MURMUR_SEED: Final = 0xDEADBEEF
-
 #: Seconds before a refused job is sent again, at first and at most.
 FIRST_REST: Final = 0.1
 LONGEST_REST: Final = 10.0
-
-
-class Task:
-    """One job, from its record to its end.
-
-    Attributes:
-        number: of its record.
-        sends: times it has been submitted.
-        started: instant of the last submission.
-        received: bytes of result so far.
-    """
-
-    __slots__ = (
-        "function", "handle", "number", "received", "sends", "started", "unique", "workload",
-    )  # fmt: skip
-
-    def __init__(self, number: int, function: bytes, unique: bytes, workload: bytes) -> None:
-        self.number = number
-        self.function = function
-        self.unique = unique
-        self.workload = workload
-        self.handle = b""
-        self.sends = 0
-        self.started = 0.0
-        self.received = 0
 
 
 class Rules:
@@ -199,7 +172,7 @@ class Jobs:
             if not rules.unique:
                 unique = self._key + b"%d" % number
             else:
-                unique = rules.unique if rules.unique != b"#" else b"%d" % murmur3(workload)
+                unique = rules.unique if rules.unique != b"#" else hash_key(workload)
             if self._plain:
                 self._open += 1
                 task = Task(number, function, unique, workload)
@@ -343,22 +316,8 @@ class Jobs:
         self._again = deque(sorted(self._again, key=lambda task: task.number))
 
 
-def murmur3(data: bytes) -> int:
-    """MurmurHash3 (x86, 32 bits) with libgearman's seed: what ``-u '#'`` makes of a workload."""
-    mask = 0xFFFFFFFF
-    h = MURMUR_SEED
-    tail = len(data) & ~3
-    for at in range(0, tail, 4):
-        k = int.from_bytes(data[at : at + 4], "little") * 0xCC9E2D51 & mask
-        k = (k << 15 | k >> 17) & mask
-        h ^= k * 0x1B873593 & mask
-        h = (h << 13 | h >> 19) & mask
-        h = (h * 5 + 0xE6546B64) & mask
-    if tail < len(data):
-        k = int.from_bytes(data[tail:], "little") * 0xCC9E2D51 & mask
-        k = (k << 15 | k >> 17) & mask
-        h ^= k * 0x1B873593 & mask
-    h ^= len(data)
-    h = (h ^ h >> 16) * 0x85EBCA6B & mask
-    h = (h ^ h >> 13) * 0xC2B2AE35 & mask
-    return h ^ h >> 16
+def hash_key(workload: bytes) -> bytes:
+    """What ``-u '#'`` makes of a workload."""
+    from geartrain.cli.murmur import murmur3
+
+    return b"%d" % murmur3(workload)

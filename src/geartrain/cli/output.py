@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from geartrain.cli.jobs import Task
+    from geartrain.cli.task import Task
 
 LIVE: Final = 0
 GROUPED: Final = 1
