@@ -59,11 +59,12 @@ def finish(state: State, worker: Peer, kind: int, handle: bytes, body: bytes, st
     Returns:
         False when this worker does not run such a job, and has not just ended it.
     """
-    job = worker.running.pop(handle, None)
+    job = worker.running.get(handle)
     if job is None:
         # Perl workers send WORK_EXCEPTION and then WORK_FAIL, and die when the
         # second is answered with an ERROR.
         return len(handle) > 0 and handle == worker.last_ended
+    del worker.running[handle]
     worker.last_ended = handle
     tell(job, kind, body, start)
     if kind == COMPLETE:
@@ -102,7 +103,7 @@ def end(state: State, job: Job) -> None:
     if job.limit is not None:
         state.limits.cancel(job.limit)
         job.limit = None
-    state.jobs.pop(job.handle, None)
+    del state.jobs[job.handle]
     if job.unique:
         forget_unique(state, job)
     client = job.client

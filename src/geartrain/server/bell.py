@@ -13,8 +13,6 @@ import sys
 import time
 
 _TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
-#: Rings that are so close together need not be two.
-_SLACK_SECONDS = 0.001
 #: Longest wait; whoever waits longer is rung in between, and asks again.
 _MOST_SECONDS = 86_400.0
 
@@ -31,7 +29,6 @@ class Bell:
     """Becomes readable when its time has come."""
 
     def __init__(self) -> None:
-        self._at = 0.0
         if sys.version_info >= (3, 13):
             self._number = os.timerfd_create(time.CLOCK_MONOTONIC, flags=_TFD_NONBLOCK_CLOEXEC)
             return
@@ -45,13 +42,10 @@ class Bell:
         """The descriptor to watch for reading."""
         return int(self._number)
 
-    def ring_at(self, when: float) -> None:
-        """Ring at ``when`` (seconds of ``time.monotonic``), or earlier if so set already."""
-        if self._at and self._at <= when + _SLACK_SECONDS:
-            return
-        self._at = when
+    def ring_in(self, seconds: float) -> None:
+        """Ring after so many seconds, and not when it was to ring before."""
         # An epoch job may be due in a million years; a timer can only wait for so long.
-        left = min(max(when - time.monotonic(), 1e-6), _MOST_SECONDS)
+        left = min(max(seconds, 1e-6), _MOST_SECONDS)
         if sys.version_info >= (3, 13):
             os.timerfd_settime(self._number, initial=left)
             return
@@ -63,7 +57,6 @@ class Bell:
 
     def hush(self) -> None:
         """Take note that it rang; it is set no more."""
-        self._at = 0.0
         try:
             os.read(self._number, 8)
         except BlockingIOError:

@@ -6,8 +6,8 @@ program, the event loop watches that poller's one file descriptor and calls
 server turns this round: ``run`` waits on the poller, and the event loop's own
 poller is one descriptor in it (see ``loop``), so that a turn costs asyncio nothing.
 
-A turn takes at most ``TURN`` sockets before the answers go out, so that the other
-side has something to do while the rest is read.
+Inside a turn sockets are served in grains: after ``GRAIN`` of them the answers go
+out, so that the other side has something to do while the rest is read.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ from geartrain.frontends.port import House
 from geartrain.server.bell import Bell
 from geartrain.server.session import IN, Session
 
-#: Most sockets read before answers are sent. Events of this many still fit into what
-#: Python's small allocator serves; a few more would cost every turn a trip to malloc.
+#: Sockets read before answers are sent.
+GRAIN: Final = 8
+#: Most sockets served in a turn. Events of this many still fit into what Python's small
+#: allocator serves; a few more would cost every turn a trip to malloc.
 TURN: Final = 40
+#: Rings of the bell that are so close together need not be two.
+BELL_SLACK_SECONDS: Final = 0.001
 #: How long the wall clock is derived from the steady one before it is asked again.
 CLOCKS_AGREE_SECONDS: Final = 0.02
 #: Most connections accepted in one turn.
@@ -58,11 +62,14 @@ class Reactor:
         self.broker: Broker = house.broker
         self.touched: list[GearConnection] = []
         self.sessions: dict[int, Session] = {}
+        #: The same by descriptor, which is a small number: a list finds it faster.
+        self._seats: list[Session | None] = [None] * 1024
         self.listeners: dict[int, socket.socket] = {}
         self.max_output_bytes = max_output_bytes
         self.turns = 0
         self.bell = Bell()
-        self._bell_rang = False
+        #: When it rings; 0.0 while it is not set.
+        self._bell_at = 0.0
         #: Set to make ``run`` return: the event loop has something to do.
         self.interrupted = False
         self._guest = -1
@@ -71,11 +78,11 @@ class Reactor:
         self._on_close = on_close
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
-        self._epoll.register(self.bell.fileno(), IN)
+        self._bell_number = self.bell.fileno()
+        self._epoll.register(self._bell_number, IN)
         self._wall_ahead = 0.0
         self._compare_clocks_at = 0.0
         self._monotonic = steady
-        self._real_time = time.monotonic
         self._time = wall
 
     def fileno(self) -> int:
@@ -86,6 +93,7 @@ class Reactor:
 
     def listen(self, sock: socket.socket) -> None:
         """Watch a listening socket."""
+        self._seat(sock.fileno())
         self.listeners[sock.fileno()] = sock
         self._epoll.register(sock.fileno(), IN)
 
@@ -99,14 +107,22 @@ class Reactor:
         connection = GearConnection(sock.fileno(), self.house, self.touched)
         session = Session(sock, connection, self._monotonic())
         self.sessions[session.number] = session
+        self._seat(session.number)
+        self._seats[session.number] = session
         self.broker.join(connection)
         self._epoll.register(session.number, IN)
         return session
+
+    def _seat(self, number: int) -> None:
+        """Make sure that there is a seat for a descriptor."""
+        while len(self._seats) <= number:
+            self._seats.extend([None] * len(self._seats))
 
     def dismiss(self, session: Session) -> None:
         """Close a session; what its connection held goes back to the broker."""
         if self.sessions.pop(session.number, None) is None:
             return
+        self._seats[session.number] = None
         session.lost = True
         self._epoll.unregister(session.number)
         self.broker.leave(session.connection)
@@ -126,6 +142,7 @@ class Reactor:
 
     def watch_guest(self, number: int) -> None:
         """Watch an event loop's own poller; ``run`` returns when something is ready there."""
+        self._seat(number)
         self._guest = number
         self._epoll.register(number, IN)
 
@@ -153,27 +170,30 @@ class Reactor:
                 self.serve(events)
             self.interrupted = False
             return self._guest_ready
-        end = self._real_time() + timeout if timeout > 0.0 else 0.0
+        end = -1.0
         if timeout > 0.0:
-            self.bell.ring_at(end)
+            end = self._monotonic() + timeout
+            self._ring_at(end)
         while True:
             due = broker.next_deadline()
             if due >= 0.0:
-                self.bell.ring_at(self._real_time() + due)
+                self._ring_at(broker.state.steady + due)
             # Without a timeout: a timer set and taken back at every turn costs the
             # kernel more than a read. The bell is set once and left alone.
-            events = self._poll(-1, TURN)
-            self.serve(events)
+            self.serve(self._poll(-1, TURN))
             if self.interrupted or self._guest_ready:
                 self.interrupted = False
                 return self._guest_ready
-            if self._bell_rang:
-                self._bell_rang = False
-                self.send()
-                if timeout > 0.0:
-                    if self._real_time() >= end:
-                        return False
-                    self.bell.ring_at(end)
+            if end >= 0.0 and broker.state.steady >= end:
+                return False
+            if end >= 0.0 and self._bell_at == 0.0:
+                self._ring_at(end)
+
+    def _ring_at(self, when: float) -> None:
+        """Have the bell rung at ``when``, on the steady clock, unless it rings earlier."""
+        if self._bell_at == 0.0 or when < self._bell_at - BELL_SLACK_SECONDS:
+            self._bell_at = when
+            self.bell.ring_in(when - self._monotonic())
 
     def turn(self) -> None:
         """Serve every socket that is ready now."""
@@ -185,10 +205,11 @@ class Reactor:
         """Serve these sockets: read all, then send all."""
         self.turns += 1
         self._let_time_pass()
-        sessions = self.sessions
+        seats = self._seats
         others = False
+        count = 0
         for number, mask in events:
-            session = sessions.get(number)
+            session = seats[number]
             if session is None:
                 others = True
                 continue
@@ -198,6 +219,10 @@ class Reactor:
                     self._settle(session)
             else:
                 self._serve_rare(session, mask)
+            count += 1
+            if count == GRAIN:
+                count = 0
+                self.send()
         self.send()
         if others:
             for number, _ in events:
@@ -207,9 +232,9 @@ class Reactor:
                     self._on_accept(listener)
                 elif number == self._guest:
                     self._guest_ready = True
-                elif number == self.bell.fileno():
+                elif number == self._bell_number:
                     self.bell.hush()
-                    self._bell_rang = True
+                    self._bell_at = 0.0
 
     def _serve_rare(self, session: Session, mask: int) -> None:
         if mask & select.EPOLLOUT:
@@ -228,22 +253,26 @@ class Reactor:
     def send(self) -> None:
         """Send what connections have written down: one write for each."""
         self.broker.end_turn()
-        while self.touched:
-            touched = self.touched[:]
-            self.touched.clear()
-            for connection in touched:
-                session = self.sessions.get(connection.number)
-                if session is None or session.connection is not connection:
-                    continue
-                session.flush()
-                if (
-                    session.blocked
-                    or session.lost
-                    or connection.held_back
-                    or connection.closing
-                    or session.ended
-                ):
-                    self._settle(session)
+        touched = self.touched
+        at = 0
+        # What is settled may touch others, which are then at the end of the list.
+        while at < len(touched):
+            connection = touched[at]
+            at += 1
+            session = self._seats[connection.number]
+            if session is None or session.connection is not connection:
+                continue
+            session.flush()
+            if (
+                session.blocked
+                or session.lost
+                or connection.held_back
+                or connection.closing
+                or session.ended
+            ):
+                self._settle(session)
+        if at:
+            touched.clear()
 
     def _settle(self, session: Session) -> None:
         """After something unusual: close, or watch for other things."""
