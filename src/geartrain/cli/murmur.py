@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-#: libgearman's.
-MURMUR_SEED: Final = 0xDEADBEEF
+#: libhashkit multiplies this with the length to get the seed.
+SEED: Final = 0xDEADBEEF
 
 
 def murmur3(data: bytes) -> int:
-    """MurmurHash3 (x86, 32 bits) with libgearman's seed: what ``-u '#'`` makes of a workload."""
+    """MurmurHash3 (x86, 32 bits) as libgearman seeds it: what ``-u '#'`` makes of a workload."""
     mask = 0xFFFFFFFF
-    h = MURMUR_SEED
+    h = SEED * len(data) & mask
     tail = len(data) & ~3
     for at in range(0, tail, 4):
         k = int.from_bytes(data[at : at + 4], "little") * 0xCC9E2D51 & mask
