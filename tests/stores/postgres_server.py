@@ -14,11 +14,15 @@ import socket
 import subprocess
 import tempfile
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import patient
+
+_numbers = count(1)
 
 #: Absent at home: skipped. In CI it has to be there.
 REQUIRED = os.environ.get("CI") == "true"
@@ -201,3 +205,45 @@ class Proxy:
             task.cancel()
         if self._server is not None:
             self._server.close()
+
+
+class Place:
+    """A schema of its own, reached through a proxy or straight away."""
+
+    def __init__(self, cluster: Cluster, proxy: Proxy | None = None) -> None:
+        self.schema = f"t{next(_numbers)}"
+        self.cluster = cluster
+        self._proxy = proxy
+
+    @property
+    def proxy(self) -> Proxy:
+        assert self._proxy is not None
+        return self._proxy
+
+    def url(self, *, direct: bool = False, options: str = "") -> str:
+        straight = direct or self._proxy is None
+        port = self.cluster.port if straight else self.proxy.port
+        where = self.cluster.url(port=port)
+        return f"{where}?options=-csearch_path%3D{self.schema}{options}"
+
+    async def ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Behind the store's back."""
+        import psycopg
+
+        async with await psycopg.AsyncConnection.connect(
+            self.url(direct=True), autocommit=True
+        ) as db:
+            cursor = await db.execute(statement, values)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def recount(self) -> None:
+        """What the counts say must be what is there."""
+        counted = await self.ask(
+            "SELECT fn, prio, sum(ready)::int, sum(delayed)::int FROM gt_count GROUP BY 1, 2"
+            " HAVING sum(ready) <> 0 OR sum(delayed) <> 0"
+        )
+        there = await self.ask(
+            "SELECT fn, prio, count(*) FILTER (WHERE run_at IS NULL),"
+            " count(*) FILTER (WHERE run_at IS NOT NULL) FROM gt_job WHERE owner IS NULL GROUP BY 1, 2"
+        )
+        assert sorted(counted) == sorted(there)

@@ -9,9 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,45 +34,10 @@ from geartrain.stores.port import (
 )
 from geartrain.stores.sql import migrations
 from geartrain.testing.store_contract import FakeServer, MakeStore, StoreContract
-from tests.stores.postgres_server import Cluster, Proxy
+from tests.stores.postgres_server import Cluster, Place, Proxy
 from tests.support import eventually, patient
 
 psycopg = pytest.importorskip("psycopg")
-
-_numbers = count(1)
-
-
-class Place:
-    """A schema of its own, reached through a proxy."""
-
-    def __init__(self, cluster: Cluster, proxy: Proxy) -> None:
-        self.schema = f"t{next(_numbers)}"
-        self.cluster = cluster
-        self.proxy = proxy
-
-    def url(self, *, direct: bool = False, options: str = "") -> str:
-        port = self.cluster.port if direct else self.proxy.port
-        where = self.cluster.url(port=port)
-        return f"{where}?options=-csearch_path%3D{self.schema}{options}"
-
-    async def ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Behind the store's back."""
-        async with await psycopg.AsyncConnection.connect(
-            self.url(direct=True), autocommit=True
-        ) as db:
-            cursor = await db.execute(statement, values)
-            return await cursor.fetchall() if cursor.description else []
-
-    async def recount(self) -> None:
-        counted = await self.ask(
-            "SELECT fn, prio, sum(ready)::int, sum(delayed)::int FROM gt_count GROUP BY 1, 2"
-            " HAVING sum(ready) <> 0 OR sum(delayed) <> 0"
-        )
-        there = await self.ask(
-            "SELECT fn, prio, count(*) FILTER (WHERE run_at IS NULL),"
-            " count(*) FILTER (WHERE run_at IS NOT NULL) FROM gt_job WHERE owner IS NULL GROUP BY 1, 2"
-        )
-        assert sorted(counted) == sorted(there)
 
 
 @pytest.fixture

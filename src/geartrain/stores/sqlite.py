@@ -331,8 +331,7 @@ class SqliteStore:
             if todo.adds or todo.ends or todo.stillborn or _needs_writing(gives):
                 changes = await self._write(lambda writer: writer.commit(todo, known))
         except BaseException:
-            for id in taken:
-                del mine[id]
+            self._untake(todo)
             raise
         finally:
             self._ending.difference_update(ending)
@@ -359,19 +358,29 @@ class SqliteStore:
                 continue
             answer = answers[place]
             assert answer is not None
-            if answer.id == job.id:
+            if answer.placement is Placement.MINE:
                 mine[job.id] = self._number(job.queue)
                 held[job.queue] = held.get(job.queue, 0) + 1
-            else:
-                del mine[job.id]
         for key, count in held.items():
             self._queue(self._number(key)).mine += count
+        self._untake(todo)
         for place, _ in todo.adds:
             answer = answers[place]
             assert answer is not None
             placement = Placement.MINE if answer.id in mine else Placement.POOL
             if placement is not answer.placement:
                 answers[place] = answer._replace(placement=placement)
+
+    def _untake(self, todo: Plan) -> None:
+        """What was to be mine and is not: it merged, or its row was in the pool already."""
+        mine = self._mine
+        for _, (job, _) in todo.adds:
+            if mine.get(job.id) == -1:
+                del mine[job.id]
+                number = self._numbers.get(job.queue[:2])
+                if number is not None:
+                    # A claim may have stepped over it meanwhile.
+                    self._queue(number << 2 | job.queue.priority).came(job.id)
 
     def _learn(self, changes: Changes) -> None:
         """Count along with what is durable now."""

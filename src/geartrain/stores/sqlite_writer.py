@@ -93,7 +93,8 @@ class SqliteWriter:
         Takes as long as there are functions, however many jobs.
         """
         db = self.db
-        # A function without rows is forgotten here, where nobody knows its number yet.
+        # A function without rows is forgotten here, where nobody relies on its number.
+        self._queues.clear()
         with self.transaction():
             db.execute("DELETE FROM counter WHERE ready = 0 AND delayed = 0 AND fn > 0")
             db.execute(
