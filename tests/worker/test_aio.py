@@ -231,6 +231,33 @@ async def test_several_servers_and_a_restart(server: Server) -> None:
             assert await one.do("reverse", "gh") == b"hg"
 
 
+async def test_job_that_went_with_its_connection_is_dropped_and_run_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+    runs: list[str] = []
+    with Server(KINDS[0]) as server:
+        worker = AsyncWorker(str(server))
+        worker.add_function("reverse", reverse)
+
+        @worker.function
+        async def slow(job: Job) -> str:
+            runs.append(job.handle)
+            started.set()
+            await go_on.wait()
+            return f"run {len(runs)}"
+
+        async with running(worker), AsyncClient(str(server), timeout=20) as client:
+            task = await client.submit("slow", retry=3)
+            await started.wait()
+            server.stop()
+            server.start()
+            assert await client.do("reverse", "ab", retry=3) == b"ba"
+            go_on.set()
+            assert await task == b"run 2"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_mistakes(server: Server) -> None:
     with pytest.raises(ConfigurationError):
         AsyncWorker(concurrency=0)

@@ -353,11 +353,11 @@ class AsyncWorker:
             self._threads = ThreadPoolExecutor(self.concurrency, "gearman")
         link = job._link
         assert isinstance(link, AsyncLink)
-        job._link = ThreadLink(link, loop)
+        job.speak_through(ThreadLink(link, loop))
         try:
             return await loop.run_in_executor(self._threads, do_job, ability, job)
         finally:
-            job._link = link
+            job.speak_through(link)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

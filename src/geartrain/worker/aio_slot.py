@@ -270,8 +270,12 @@ class ThreadLink:
         """Nothing to do: each report pushes."""
 
     def hang_up(self) -> None:
-        """Close the connection."""
-        self._loop.call_soon_threadsafe(self._link.hang_up)
+        """Close the connection, unless that has happened and there is a new one."""
+        self._loop.call_soon_threadsafe(self._hang_up, self._link.connection)
+
+    def _hang_up(self, connection: WorkerConnection) -> None:
+        if self._link.connection is connection and not connection.closed:
+            self._link.hang_up()
 
 
 class ThreadConnection:

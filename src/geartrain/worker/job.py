@@ -95,7 +95,7 @@ class Job:
         context: Any = None,
         make_client: Callable[[], Client] | None = None,
     ) -> None:
-        self._link = link
+        self.speak_through(link)
         self._wire_handle = event.handle
         self._make_client = make_client
         self._log: LoggerAdapter[Any] | None = None
@@ -151,43 +151,60 @@ class Job:
             JobFinished: the job has ended, as with all reports.
         """
         if self._may_report():
-            self._link.connection.send_data(self._wire_handle, bytes_of(data))
+            self._connection.send_data(self._wire_handle, bytes_of(data))
             self._link.push()
 
     def send_warning(self, data: Buffer, /) -> None:
         """WORK_WARNING: something that the client should know."""
         if self._may_report():
-            self._link.connection.send_warning(self._wire_handle, bytes_of(data))
+            self._connection.send_warning(self._wire_handle, bytes_of(data))
             self._link.push()
 
     def send_status(self, numerator: int, denominator: int, /) -> None:
         """WORK_STATUS: so much of so much is done."""
         if self._may_report():
-            self._link.connection.send_status(self._wire_handle, numerator, denominator)
+            self._connection.send_status(self._wire_handle, numerator, denominator)
             self._link.push()
 
     def send_complete(self, data: Buffer = b"", /) -> None:
         """WORK_COMPLETE: the end, with the last piece of the result."""
         if self._may_end():
-            self._link.connection.complete(self._wire_handle, bytes_of(data))
+            self._connection.complete(self._wire_handle, bytes_of(data))
             self._link.push()
 
     def send_fail(self) -> None:
         """WORK_FAIL: the end, without a word why."""
         if self._may_end():
-            self._link.connection.fail(self._wire_handle)
+            self._connection.fail(self._wire_handle)
             self._link.push()
 
     def send_exception(self, data: Buffer, /) -> None:
         """WORK_EXCEPTION: the end, and why."""
         if self._may_end():
-            self._link.connection.exception(self._wire_handle, bytes_of(data))
+            self._connection.exception(self._wire_handle, bytes_of(data))
             self._link.push()
 
     def requeue(self) -> None:
         """Give the job back by closing the connection: another worker gets it."""
-        if self._may_end():
+        if self._may_end() and self._link.connection is self._connection:
             self._link.hang_up()
+
+    def speak_through(self, link: Link) -> None:
+        """Report through another link to the same connection, as from another thread.
+
+        A link may connect anew while a handler runs; what this job has to say
+        belongs to the connection that it came through, so that one is kept.
+        """
+        self._current_link = link
+        self._connection = link.connection
+
+    @property
+    def _link(self) -> Link:
+        return self._current_link
+
+    @_link.setter
+    def _link(self, link: Link) -> None:
+        self.speak_through(link)
 
     def track(self, items: Iterable[T], total: int | None = None) -> Iterator[T]:
         """Go through ``items`` and send WORK_STATUS now and then.
@@ -212,17 +229,17 @@ class Job:
     def _may_report(self) -> bool:
         if self.ended:
             raise JobFinished(self.handle)
-        return not self.taken and not self._link.connection.closed
+        return not self.taken and not self._connection.closed
 
     def _may_end(self) -> bool:
         if self.ended:
             raise JobFinished(self.handle)
         self.ended = True
         if self.taken:
-            self._link.connection.drop(self._wire_handle)
+            self._connection.drop(self._wire_handle)
             self._link.push()
             return False
-        return not self._link.connection.closed
+        return not self._connection.closed
 
     # ── the end, by itself ───────────────────────────────────────────────────
 
