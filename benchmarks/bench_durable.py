@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from benchmarks import generator
+from benchmarks import generator, postgres
 from benchmarks.measures import OURS, Bench, Case, Measure, Scale, Unmeasured, at_least, at_most
 from benchmarks.servers import C_T0, Running, cache, own_command, own_environment, running
 
 IN_MEMORY = "ours, in memory"
 C_SQLITE = "C -q libsqlite3"
+C_POSTGRES = "C -q Postgres"
 
 
 @contextlib.contextmanager
@@ -38,6 +39,21 @@ def submits(jobs: int, few: int, contender: str) -> Mapping[str, float]:
     jobs = few if contender == C_SQLITE else jobs
     with keeping(contender) as server:
         found = generator.load(server, "submit", jobs=jobs, clients=8, depth=64)
+    return {"rate": found["jobs_per_s"], "cpu": found["server_cpu_us_per_job"]}
+
+
+def on_postgres(jobs: int, few: int, contender: str) -> Mapping[str, float]:
+    """The same, on a PostgreSQL of its own."""
+    with postgres.running() as port:
+        if contender == OURS:
+            url = f"postgresql://bench@127.0.0.1:{port}/postgres"
+            started = running(OURS, "--queue", url)
+        else:
+            jobs = few
+            where = f"host=127.0.0.1 port={port} user=bench dbname=postgres"
+            started = running(C_T0, "-q", "Postgres", "--libpq-conninfo", where)
+        with started as server:
+            found = generator.load(server, "submit", jobs=jobs, clients=8, depth=64)
     return {"rate": found["jobs_per_s"], "cpu": found["server_cpu_us_per_job"]}
 
 
@@ -92,6 +108,16 @@ def cases(scale: Scale) -> list[Case]:
                 Measure("cpu", "server CPU per submit", "µs"),
             ),
             partial(submits, scale.size(100_000, 20_000), scale.size(2_000, 500)),
+            rounds=3,
+        ),
+        Case(
+            "durable submits, PostgreSQL, 8 clients, 64 in flight each",
+            (OURS, C_POSTGRES),
+            (
+                Measure("rate", "submits/s", "", (at_least(10, C_POSTGRES),)),
+                Measure("cpu", "server CPU per submit", "µs"),
+            ),
+            partial(on_postgres, scale.size(50_000, 10_000), scale.size(2_000, 500)),
             rounds=3,
         ),
         Case(
