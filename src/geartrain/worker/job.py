@@ -95,6 +95,8 @@ class Job:
         context: Any = None,
         make_client: Callable[[], Client] | None = None,
     ) -> None:
+        self._home = link
+        self._home_connection = link.connection
         self.speak_through(link)
         self._wire_handle = event.handle
         self._make_client = make_client
@@ -196,7 +198,7 @@ class Job:
         belongs to the connection that it came through, so that one is kept.
         """
         self._current_link = link
-        self._connection = link.connection
+        self._connection = self._home_connection if link is self._home else link.connection
 
     @property
     def _link(self) -> Link:
