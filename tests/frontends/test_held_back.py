@@ -127,7 +127,7 @@ def test_other_peers_are_served_while_a_list_waits() -> None:
 def test_nine_thousand_questions_for_twenty_thousand_functions_in_one_read_take_little_room() -> (
     None
 ):
-    talk = Talk()
+    talk = Talk(small(100_000))
     talk.checked = False
     for number in range(20_000):
         talk.broker.create_function(b"function-%d" % number)
@@ -143,7 +143,7 @@ def test_nine_thousand_questions_for_twenty_thousand_functions_in_one_read_take_
     tracemalloc.stop()
 
     assert admin.connection.held_back
-    assert peak < 8 * 2**20
+    assert peak < 4 * 2**20
 
 
 def test_error_after_which_nothing_is_understood_ends_what_was_held_back() -> None:

@@ -9,7 +9,6 @@ that a setting exists in one place. Where a value came from (``--option`` or
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -293,8 +292,8 @@ def _with_unit(value: object, units: Mapping[str, float]) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
-        # TOML knows inf and nan; no clock and no memory does.
-        return value if math.isfinite(value) else None
+        # TOML knows inf, nan and numbers of any length; no clock and no memory does.
+        return value if -(2.0**63) < value < 2.0**63 else None
     if not isinstance(value, str):
         return None
     match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)", value.strip())
