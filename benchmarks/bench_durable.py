@@ -1,4 +1,8 @@
-"""Submits that are on disk before they are answered."""
+"""Submits that are on disk before they are answered.
+
+Each job has a unique key of its own: the C server's queues keep one row for each key, so
+without keys its SQLite would keep a single job, and its PostgreSQL refuse the second.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ def submits(jobs: int, few: int, contender: str) -> Mapping[str, float]:
     """Background jobs that nobody drains; the C server is given fewer."""
     jobs = few if contender == C_SQLITE else jobs
     with keeping(contender) as server:
-        found = generator.load(server, "submit", jobs=jobs, clients=8, depth=64)
+        found = generator.load(server, "submit", jobs=jobs, clients=8, depth=64, uniques=jobs)
     return {"rate": found["jobs_per_s"], "cpu": found["server_cpu_us_per_job"]}
 
 
@@ -53,7 +57,7 @@ def on_postgres(jobs: int, few: int, contender: str) -> Mapping[str, float]:
             where = f"host=127.0.0.1 port={port} user=bench dbname=postgres"
             started = running(C_T0, "-q", "Postgres", "--libpq-conninfo", where)
         with started as server:
-            found = generator.load(server, "submit", jobs=jobs, clients=8, depth=64)
+            found = generator.load(server, "submit", jobs=jobs, clients=8, depth=64, uniques=jobs)
     return {"rate": found["jobs_per_s"], "cpu": found["server_cpu_us_per_job"]}
 
 
@@ -61,8 +65,8 @@ def one_at_a_time(jobs: int, contender: str) -> Mapping[str, float]:
     """One client, one submit in flight, beside what the disk itself needs."""
     disk = fdatasync_ms(jobs // 5)
     with keeping(contender) as server:
-        generator.load(server, "submit", jobs=50, clients=1, depth=1)
-        found = generator.load(server, "submit", jobs=jobs, clients=1, depth=1)
+        generator.load(server, "submit", jobs=50, clients=1, depth=1, uniques=50)
+        found = generator.load(server, "submit", jobs=jobs, clients=1, depth=1, uniques=jobs)
     disk = (disk + fdatasync_ms(jobs // 5)) / 2
     took = 1000 / found["jobs_per_s"]
     return {"disk": disk, "took": took, "over": took - 1.5 * disk}

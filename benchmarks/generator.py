@@ -57,6 +57,7 @@ def command(
     depth: int = 0,
     payload: int | None = None,
     functions: int = 0,
+    uniques: int = 0,
 ) -> list[str]:
     """The words of one run."""
     words = [str(path()), server.address, mode, "-P", str(server.pid)]
@@ -66,6 +67,7 @@ def command(
         ("-w", workers),
         ("-d", depth),
         ("-f", functions),
+        ("-u", uniques),
     ):
         if number:
             words += [letter, str(number)]
@@ -87,6 +89,7 @@ def load(
     depth: int = 0,
     payload: int | None = None,
     functions: int = 0,
+    uniques: int = 0,
 ) -> dict[str, float]:
     """Run it against a server; what it measured.
 
@@ -102,6 +105,7 @@ def load(
         depth=depth,
         payload=payload,
         functions=functions,
+        uniques=uniques,
     )
     return run(words)
 
