@@ -56,7 +56,7 @@ n: int = shrink.do("a", "b", 1)  # E: Incompatible types in assignment (expressi
 fetch.do("u") + 1  # E: Unsupported operand types
 await_me = fetch("u")
 await_me + 1  # E: Unsupported operand types for + ("Coroutine[Any, Any, bytes]"
-app.function(codecs="json")  # E: No overload variant
+app.function(codecs="json")  # E: Unexpected keyword argument "codecs"
 """
 
 

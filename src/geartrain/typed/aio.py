@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 from weakref import WeakKeyDictionary
 
 from geartrain.client.aio import AsyncClient
 from geartrain.client.aio_waiting import AsyncTask
 from geartrain.client.handle import Handle
+from geartrain.typed.call import Call
 from geartrain.typed.options import AllOptions
-
-if TYPE_CHECKING:
-    from geartrain.typed.function import Function
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,11 +24,11 @@ class AsyncFunction(Generic[P, R]):
     Each event loop has its own connections; ``await app.aclose()`` closes them.
     """
 
-    def __init__(self, function: Function[P, R]) -> None:
-        self._function = function
+    def __init__(self, call: Call) -> None:
+        self._call = call
 
     def __repr__(self) -> str:
-        return f"<AsyncFunction {self._function.name}>"
+        return f"<AsyncFunction {self._call.name}>"
 
     async def do(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Have a worker run it, and wait for the result."""
@@ -47,9 +45,9 @@ class AsyncFunction(Generic[P, R]):
 
     async def submit_background(self, *args: P.args, **kwargs: P.kwargs) -> AsyncTask[None]:
         """Have a worker run it some time; the task is done at JOB_CREATED."""
-        workload, options, _ = self._function.request(args, kwargs)
+        workload, options = self._call.request(args, kwargs, False)
         return await self._client._submit(
-            self._function.name, workload, options, True, lambda data: None
+            self._call.name, workload, options, True, lambda data: None
         )
 
     async def map(
@@ -94,15 +92,16 @@ class AsyncFunction(Generic[P, R]):
 
     def options(self, **options: Unpack[AllOptions]) -> AsyncFunction[P, R]:
         """The same function, called with these options; see ``Function.options``."""
-        return AsyncFunction(self._function.options(**options))
+        return AsyncFunction(self._call.with_options(options))
 
     @property
     def _client(self) -> AsyncClient:
-        return self._function.app.aio_client
+        return self._call.home.aio_client
 
     async def _submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncTask[R]:
-        workload, options, decode = self._function.request(args, kwargs, foreground=True)
-        return await self._client._submit(self._function.name, workload, options, False, decode)
+        workload, options = self._call.request(args, kwargs, True)
+        decode: Callable[[bytes], R] = self._call.declaration.signature.decode_result
+        return await self._client._submit(self._call.name, workload, options, False, decode)
 
 
 class AsyncClients:

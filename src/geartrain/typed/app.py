@@ -22,6 +22,7 @@ from geartrain.errors import ConfigurationError
 from geartrain.retry import Retry, retry_of
 from geartrain.transport.address import Servers
 from geartrain.transport.tls import TLSLike
+from geartrain.typed.call import Call
 from geartrain.typed.declaration import UniqueLike, declare
 from geartrain.typed.function import AwaitedFunction, Function, GeneratorFunction
 from geartrain.typed.lifespans import Lifespan, Lifespans, manager_of
@@ -245,7 +246,7 @@ class App:
             kind = AwaitedFunction
         elif not declaration.is_remote and declaration.is_generator:
             kind = GeneratorFunction
-        function = kind(self, declaration)
+        function = kind(Call(self, declaration))
         if function.name in self.root._everything():
             raise ConfigurationError(f"there are two functions {function.name!r} in {self.root!r}")
         self._own[declaration.name] = function
@@ -374,7 +375,7 @@ class App:
         ours = self.namespace.removeprefix(worker.namespace) if worker.namespace else self.namespace
         for name, function in self.functions.items():
             if (only is None or name in only) and name not in exclude:
-                handler = handler_of(function, not isinstance(worker, Worker))
+                handler = handler_of(function.call, not isinstance(worker, Worker))
                 worker.add_function(ours + name, handler, timeout=function.timeout)
 
     def worker(self, **settings: Any) -> Worker:

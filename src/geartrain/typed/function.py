@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast
 
 from geartrain.client.handle import Handle
 from geartrain.client.waiting import Task
+from geartrain.typed.call import Call
 from geartrain.typed.declaration import Declaration
-from geartrain.typed.options import AllOptions, check_names
+from geartrain.typed.options import AllOptions
 
 if TYPE_CHECKING:
     from geartrain.typed.aio import AsyncFunction
-    from geartrain.typed.app import App
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,25 +25,23 @@ class Function(Generic[P, R]):
 
     Call it, and it runs here; ``do`` and the others have a worker run it. Arguments
     are checked by type checkers, and again by the worker before it begins.
-
-    Attributes:
-        app: where it was declared.
     """
 
-    def __init__(
-        self, app: App, declaration: Declaration, options: AllOptions | None = None
-    ) -> None:
-        self.app = app
-        self.declaration = declaration
-        self._options: AllOptions = options or {}
-        functools.update_wrapper(self, declaration.fn)
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        functools.update_wrapper(self, call.declaration.fn)
 
     # ── what it is ───────────────────────────────────────────────────────────
 
     @property
     def name(self) -> str:
         """Name on the wire, without the app's namespace."""
-        return self.app.prefix + self.declaration.name
+        return self.call.name
+
+    @property
+    def declaration(self) -> Declaration:
+        """What its app knows of it."""
+        return self.call.declaration
 
     @property
     def timeout(self) -> float | None:
@@ -59,8 +57,8 @@ class Function(Generic[P, R]):
         return f"<{type(self).__name__} {self.name}{self.declaration.signature}>"
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        if self._options:
-            return _with_options, (self.app.functions[self.name], self._options)
+        if self.call.options:
+            return _with_options, (self.call.home.functions[self.name], self.call.options)
         # By reference, as Python does with functions.
         return cast("str", getattr(self, "__qualname__", self.name))
 
@@ -100,7 +98,9 @@ class Function(Generic[P, R]):
             ServerError, ServerUnavailable: it does not.
         """
         task = self._submit_background(args, kwargs)
-        return task.wait_created(self._options.get("timeout", self.app.client._submit_timeout))
+        return task.wait_created(
+            self.call.options.get("timeout", self.call.home.client._submit_timeout)
+        )
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """Have a worker run it, and return at once.
@@ -134,7 +134,7 @@ class Function(Generic[P, R]):
         self, arguments: Iterable[tuple[Any, ...]], /, *, window: int = 256, ordered: bool = True
     ) -> Iterator[R]:
         """As ``map``, where each item has all arguments of a call."""
-        client = self.app.client
+        client = self.call.home.client
         source = iter(arguments)
         if ordered:
             flight: deque[Task[R]] = deque()
@@ -163,47 +163,25 @@ class Function(Generic[P, R]):
         Raises:
             TypeError: there is no such option.
         """
-        check_names(options)
-        return type(self)(self.app, self.declaration, {**self._options, **options})
+        return type(self)(self.call.with_options(options))
 
     @property
     def aio(self) -> AsyncFunction[P, R]:
         """The same verbs for asyncio: ``await resize.aio.do("a.jpg", 200)``."""
         from geartrain.typed.aio import AsyncFunction
 
-        return AsyncFunction(self)
+        return AsyncFunction(self.call)
 
     # ── inside ───────────────────────────────────────────────────────────────
 
-    def request(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], foreground: bool = False
-    ) -> tuple[bytes, AllOptions, Callable[[bytes], R]]:
-        """The workload and the options of a call, and what decodes its result.
-
-        Raises:
-            TypeError, EncodeError: it cannot be made.
-        """
-        declaration = self.declaration
-        workload = declaration.signature.encode(declaration.signature.bind(args, kwargs))
-        options = self._options
-        if declaration.unique is not None and "unique" not in options:
-            unique = declaration.unique
-            key = unique if isinstance(unique, str) else unique(*args, **kwargs)
-            options = {**options, "unique": key}
-        if declaration.priority != "normal" and "priority" not in options:
-            options = {**options, "priority": declaration.priority}
-        if foreground and declaration.is_generator and options.get("on_data") is None:
-            # What it yields is not part of what it returns.
-            options = {**options, "on_data": _drop}
-        return workload, options, declaration.signature.decode_result
-
     def _submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[R]:
-        workload, options, decode = self.request(args, kwargs, foreground=True)
-        return self.app.client._submit(self.name, workload, options, False, decode)
+        workload, options = self.call.request(args, kwargs, True)
+        decode: Callable[[bytes], R] = self.declaration.signature.decode_result
+        return self.call.home.client._submit(self.name, workload, options, False, decode)
 
     def _submit_background(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[None]:
-        workload, options, _ = self.request(args, kwargs)
-        return self.app.client._submit(self.name, workload, options, True, _nothing)
+        workload, options = self.call.request(args, kwargs, False)
+        return self.call.home.client._submit(self.name, workload, options, True, _nothing)
 
 
 class AwaitedFunction(Function[P, R]):
@@ -227,10 +205,6 @@ class GeneratorFunction(Function[P, R]):
 
 
 def _nothing(data: bytes) -> None:
-    return None
-
-
-def _drop(task: object, data: bytes) -> None:
     return None
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from geartrain.client.aio import AsyncClient
 from geartrain.client.aio_engine import AsyncEngine, AsyncQuestion
@@ -36,14 +36,12 @@ from geartrain.codecs import codec_of
 from geartrain.errors import NoWorkers, ServerUnavailable
 from geartrain.terms import FunctionName, JobHandle, Unique
 from geartrain.transport.address import Address
+from geartrain.typed.call import Home
 from geartrain.typed.running import handler_of
 from geartrain.worker.aio import _do_job
 from geartrain.worker.events import JobAssigned
 from geartrain.worker.functions import Ability, do_job
 from geartrain.worker.job import Job
-
-if TYPE_CHECKING:
-    from geartrain.typed.app import App
 
 _NOWHERE = Address("inline", 1)
 _count = itertools.count(1)
@@ -107,14 +105,14 @@ class Attempt:
         verdict: what the task asks for after its last event.
     """
 
-    def __init__(self, task: BaseTask[Any], app: App, client: Client, on_a_loop: bool) -> None:
+    def __init__(self, task: BaseTask[Any], app: Home, client: Client, on_a_loop: bool) -> None:
         name = task.wire_function.decode().removeprefix(app.namespace)
         function = app.functions.get(name)
         if function is None:
             raise NoWorkers(task.function)
         self._task = task
         self.verdict = GO_ON
-        self.ability = Ability(name, handler_of(function, on_a_loop), 0, codec_of("bytes"))
+        self.ability = Ability(name, handler_of(function.call, on_a_loop), 0, codec_of("bytes"))
         task.server = _NOWHERE
         handle = JobHandle(b"H:inline:%d" % next(_count))
         self._tell(JobCreated(handle))
@@ -138,7 +136,7 @@ class Attempt:
 class InlineEngine(Engine):
     """In the place of sockets and threads: does what is submitted."""
 
-    def __init__(self, client: Client, app: App) -> None:
+    def __init__(self, client: Client, app: Home) -> None:
         super().__init__((_NOWHERE,), Routing((_NOWHERE,)), None, None, True)
         self._client = client
         self._app = app
@@ -169,7 +167,7 @@ class InlineEngine(Engine):
 class InlineClient(Client):
     """A client of an app that does the jobs itself; see ``App.inline``."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Home) -> None:
         super().__init__((_NOWHERE,), namespace=app.namespace)
         self.engine = InlineEngine(self, app)
 
@@ -177,7 +175,7 @@ class InlineClient(Client):
 class InlineAsyncEngine(AsyncEngine):
     """The same on an event loop: coroutine functions run there, as with an ``AsyncWorker``."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Home) -> None:
         super().__init__((_NOWHERE,), Routing((_NOWHERE,)), None, None, True)
         self._client = InlineClient(app)
         self._app = app
@@ -208,7 +206,7 @@ class InlineAsyncEngine(AsyncEngine):
 class InlineAsyncClient(AsyncClient):
     """The same for asyncio."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Home) -> None:
         super().__init__((_NOWHERE,), namespace=app.namespace)
         self.engine = InlineAsyncEngine(app)
 

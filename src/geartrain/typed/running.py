@@ -16,15 +16,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from geartrain.errors import Fail, JobFinished, Requeue, StopWorker
+from geartrain.typed.call import Call
 from geartrain.worker.aio_slot import AsyncLink, ThreadLink
 from geartrain.worker.functions import payload_of, send_item
 from geartrain.worker.job import Job, Status, log
-
-if TYPE_CHECKING:
-    from geartrain.typed.function import Function
 
 #: Takes a job and the rest of the chain; returns what the function has returned.
 Middleware: TypeAlias = Callable[[Job, Callable[[Job], Any]], Any]
@@ -33,14 +31,14 @@ Middleware: TypeAlias = Callable[[Job, Callable[[Job], Any]], Any]
 _FINAL = (Fail, Requeue, StopWorker, JobFinished)
 
 
-def handler_of(function: Function[..., Any], on_a_loop: bool) -> Callable[[Job], Any]:
+def handler_of(function: Call, on_a_loop: bool) -> Callable[[Job], Any]:
     """What a worker is given for a function: takes the job, returns the payload.
 
     Args:
         on_a_loop: the worker has an event loop, and runs coroutine functions there.
     """
-    is_async = function.is_async or any(
-        inspect.iscoroutinefunction(layer) for layer in function.app.layers
+    is_async = function.declaration.is_async or any(
+        inspect.iscoroutinefunction(layer) for layer in function.home.layers
     )
     if not is_async:
         chain = _chain(function)
@@ -55,20 +53,20 @@ def handler_of(function: Function[..., Any], on_a_loop: bool) -> Callable[[Job],
     return handle
 
 
-def _begin(function: Function[..., Any], job: Job) -> None:
+def _begin(function: Call, job: Job) -> None:
     job.function = function.name
-    function.app.enter(job)
+    function.home.enter(job)
     job.args = function.declaration.signature.decode(job.workload)
 
 
-def _end(function: Function[..., Any], job: Job, result: Any) -> bytes:
+def _end(function: Call, job: Job, result: Any) -> bytes:
     return b"" if job.ended else payload_of(result, function.declaration.codec)
 
 
 # ── plain ────────────────────────────────────────────────────────────────────
 
 
-def _handle(function: Function[..., Any], job: Job, chain: Callable[[Job], Any]) -> bytes:
+def _handle(function: Call, job: Job, chain: Callable[[Job], Any]) -> bytes:
     _begin(function, job)
     failures = 0
     while True:
@@ -83,14 +81,14 @@ def _handle(function: Function[..., Any], job: Job, chain: Callable[[Job], Any])
         time.sleep(pause)
 
 
-def _chain(function: Function[..., Any]) -> Callable[[Job], Any]:
+def _chain(function: Call) -> Callable[[Job], Any]:
     def innermost(job: Job) -> Any:
         args, kwargs = function.declaration.signature.call_with(job.args)
         result = function.declaration.fn(*args, **kwargs)
         return _drive(function, result, job) if inspect.isgenerator(result) else result
 
     call: Callable[[Job], Any] = innermost
-    for layer in reversed(function.app.layers):
+    for layer in reversed(function.home.layers):
         call = _around(layer, call)
     return call
 
@@ -99,7 +97,7 @@ def _around(layer: Middleware, inner: Callable[[Job], Any]) -> Callable[[Job], A
     return lambda job: layer(job, inner)
 
 
-def _drive(function: Function[..., Any], generator: Generator[Any, Any, Any], job: Job) -> Any:
+def _drive(function: Call, generator: Generator[Any, Any, Any], job: Job) -> Any:
     """Send what it yields; return what it returns."""
     encode = function.declaration.codec.encode
     while True:
@@ -110,7 +108,7 @@ def _drive(function: Function[..., Any], generator: Generator[Any, Any, Any], jo
         send_item(item if isinstance(item, Status) else encode(item), job)
 
 
-def _pause(function: Function[..., Any], job: Job, failures: int, error: Exception) -> float | None:
+def _pause(function: Call, job: Job, failures: int, error: Exception) -> float | None:
     """Seconds before another attempt; None: there is none."""
     retry = function.declaration.retry
     if retry is None or job.ended or job.taken or isinstance(error, _FINAL):
@@ -134,9 +132,7 @@ def _pause(function: Function[..., Any], job: Job, failures: int, error: Excepti
 # ── on a loop ────────────────────────────────────────────────────────────────
 
 
-async def _handle_async(
-    function: Function[..., Any], job: Job, chain: Callable[[Job], Any]
-) -> bytes:
+async def _handle_async(function: Call, job: Job, chain: Callable[[Job], Any]) -> bytes:
     _begin(function, job)
     failures = 0
     while True:
@@ -150,10 +146,10 @@ async def _handle_async(
         await asyncio.sleep(pause)
 
 
-def _chain_async(function: Function[..., Any]) -> Callable[[Job], Any]:
+def _chain_async(function: Call) -> Callable[[Job], Any]:
     async def innermost(job: Job) -> Any:
         args, kwargs = function.declaration.signature.call_with(job.args)
-        if function.is_async:
+        if function.declaration.is_async:
             return await function.declaration.fn(*args, **kwargs)
 
         def plain() -> Any:
@@ -170,7 +166,7 @@ def _chain_async(function: Function[..., Any]) -> Callable[[Job], Any]:
             job._link = link
 
     call: Callable[[Job], Any] = innermost
-    for layer in reversed(function.app.layers):
+    for layer in reversed(function.home.layers):
         call = _around_async(layer, call)
     return call
 
