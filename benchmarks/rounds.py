@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -23,6 +24,7 @@ class Progress:
     def say(self, text: str) -> None:
         """What is going on; only a terminal hears it."""
         if self._live:
+            text = text[: shutil.get_terminal_size().columns - 1]
             self._stream.write("\r" + text.ljust(self._width))
             self._stream.flush()
             self._width = len(text)
