@@ -12,7 +12,7 @@ from geartrain.transport.address import Address
 #: Seconds before a server that failed once is tried again before others.
 FIRST_PAUSE_SECONDS = 0.25
 #: The pause doubles with each failure up to this.
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 10.0
 
 
 class ServerBook:
