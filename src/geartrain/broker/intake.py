@@ -90,7 +90,7 @@ def submit(
     if not background:
         job.client = peer
         peer.waiting.add(job)
-    peer.job_created(job.handle)
+    # The worker is told first: it can be on its way while the client still reads.
     if when > state.wall:
         job.when = when
         job.state = DELAYED
@@ -98,6 +98,7 @@ def submit(
         job.limit = state.epochs.set(float(when), job)
     else:
         enqueue(state, job)
+    peer.job_created(job.handle)
 
 
 def attach(job: Job, peer: Peer) -> None:

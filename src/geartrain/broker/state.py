@@ -17,6 +17,10 @@ from geartrain.broker.tables import Crew, Function, Job, Peer
 ID_EPOCH_MS: Final = 1_577_836_800_000
 
 
+#: How exactly the time is kept that a woken worker has to answer.
+ROUSED_LOOK_SECONDS: Final = 0.1
+
+
 class Rules:
     """What an operator may choose. Plain values; the server turns options into them.
 
@@ -146,8 +150,15 @@ class RousedLine:
         return found
 
     def next_due(self) -> float:
-        """When somebody's time runs out; -1.0 for nobody's."""
-        return self.dues[self.head] if self.head < len(self.dues) else -1.0
+        """When to look at the line again; -1.0 for never.
+
+        Up to ``ROUSED_LOOK_SECONDS`` after somebody's time has run out: most entries
+        are stale by then, and a timer for each of them would cost more than it is worth.
+        """
+        if self.head >= len(self.dues):
+            return -1.0
+        looks = self.dues[self.head] // ROUSED_LOOK_SECONDS
+        return (looks + 1.0) * ROUSED_LOOK_SECONDS
 
 
 class State:
