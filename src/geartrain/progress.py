@@ -81,7 +81,7 @@ def track(
     seconds = seconds_of(timeout)
     deadline = None if seconds is None else time.monotonic() + seconds
     shown = meter or meter_for(sys.stderr, label)
-    news: deque[T] = deque()
+    news: deque[Any] = deque()
     left = set(listed)
     over = failed = 0
     shares = dict.fromkeys(listed, 0.0)
