@@ -95,10 +95,12 @@ class ServerUnavailable(GearmanError, ConnectionError):
     """No server took the request; nothing was submitted, so sending it again is safe.
 
     Attributes:
+        message: what could not be done.
         causes: for each server tried, by its address, what went wrong there.
     """
 
     def __init__(self, message: str, causes: dict[str, str] | None = None) -> None:
+        self.message = message
         self.causes = dict(causes or {})
         detail = "; ".join(f"{server}: {cause}" for server, cause in self.causes.items())
         super().__init__(f"{message} ({detail})" if detail else message)

@@ -34,6 +34,7 @@ from geartrain.errors import (
     OutcomeUnknown,
     QueueFull,
     ServerError,
+    ServerUnavailable,
 )
 from geartrain.retry import Retry
 from geartrain.terms import NORMAL
@@ -122,6 +123,7 @@ class BaseTask(Generic[T_co]):
         "context",
         "failures",
         "function",
+        "in_doubt",
         "priority",
         "progress",
         "reducer",
@@ -150,6 +152,8 @@ class BaseTask(Generic[T_co]):
         self.wire_function = wire_function
         self.unique = unique
         self.unique_given = False
+        #: An attempt was sent, and may have run, whatever becomes of the next.
+        self.in_doubt = False
         self.workload = workload
         self.priority: Any = NORMAL
         self.background = background
@@ -232,6 +236,11 @@ class BaseTask(Generic[T_co]):
 
     def fail(self, error: GearmanError) -> int:
         """End the task with an error of ours, or ask for another attempt."""
+        if self.in_doubt and type(error) is ServerUnavailable:
+            # "Nobody took it" would be true of the last attempt alone.
+            error = OutcomeUnknown(
+                f"{error.message}, and an earlier attempt was sent and never answered", error.causes
+            )
         return self._failed(error, None)
 
     def restart(self) -> None:
@@ -254,6 +263,8 @@ class BaseTask(Generic[T_co]):
 
     def _lost(self, event: Lost) -> int:
         cause = event.cause or "the server closed the connection"
+        if event.stage != UNSENT:
+            self.in_doubt = True
         if event.stage == CREATED:
             return self._failed(
                 JobLost(
