@@ -141,6 +141,7 @@ def test_many_small_unread_answers_are_bounded(start: Start, dial: Dial) -> None
     other.expect_nothing()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_thousands_of_idle_connections_are_served(start: Start, dial: Dial) -> None:
     count = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
