@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what only the interop tests need: other people's servers, clients
-# and workers. For machines that are thrown away; does nothing where it is not
+# Installs what only some tests need: other people's servers, clients and
+# workers, and the databases that stores are tested against. For machines that are thrown away; does nothing where it is not
 # root or there is no apt-get, and then those tests say what they miss.
 set -eu
 
@@ -24,6 +24,8 @@ need libgearman-client-perl perl_has Gearman::Client
 need nodejs command -v node
 need npm command -v npm
 need gcc command -v cc
+need postgresql test -d /usr/lib/postgresql
+need sqlite3 command -v sqlite3
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -201,7 +201,9 @@ class JobFailed(GearmanError):
         self.handle = handle
         self.unique = unique
         self.task = task
-        super().__init__(message or f"{function or 'the job'} {handle} failed: the worker sent WORK_FAIL")
+        super().__init__(
+            message or f"{function or 'the job'} {handle} failed: the worker sent WORK_FAIL"
+        )
 
 
 class JobException(JobFailed):
