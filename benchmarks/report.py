@@ -25,9 +25,12 @@ def number(value: float, unit: str = "") -> str:
     return f"{text} {unit}" if unit else text
 
 
-def spread(values: Sequence[float]) -> str:
-    """Lowest and highest, in brackets."""
-    return f"[{number(min(values))}..{number(max(values))}]" if len(values) > 1 else ""
+def spread(values: Sequence[float], unit: str) -> str:
+    """Lowest and highest, in brackets; the unit is beside the median already."""
+    if len(values) < 2:
+        return ""
+    scale = 2**20 if unit == "B" and min(values) >= 2**20 else 1
+    return f"[{number(min(values) / scale)}..{number(max(values) / scale)}]"
 
 
 def title(contender: str) -> str:
@@ -79,7 +82,7 @@ def _rows(found: Found, contenders: Sequence[str], *, quick: bool) -> list[list[
     for contender in contenders:
         median = found.median(contender)
         text = "-" if median is None else number(median, unit)
-        few = spread(found.values.get(contender, ()))
+        few = spread(found.values.get(contender, ()), unit)
         values.append(f"{text} {few}".rstrip())
     judged = []
     for bar in found.measure.bars:
