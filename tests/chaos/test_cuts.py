@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from geartrain.client.admin import AdminClient
 from geartrain.client.aio import AsyncClient
 from geartrain.client.sync import Client
 from geartrain.testing import EmbeddedServer
+from geartrain.transport.servers import ServerBook
 from geartrain.worker.aio import AsyncWorker
 from geartrain.worker.job import Job
 from geartrain.worker.sync import Worker
@@ -108,6 +110,14 @@ def test_a_connection_that_falls_silent_costs_no_more_than_the_timeout(
     books.balance()
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that come back at once: nothing but the pauses takes time here."""
+    for module in ("slot", "aio_slot"):
+        monkeypatch.setattr(f"geartrain.worker.{module}.ServerBook", partial(ServerBook, 0.01))
+
+
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_workers_connection_cut_at_every_byte(
     server: EmbeddedServer, proxy: Proxy, books: Books, kind: str

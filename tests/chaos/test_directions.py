@@ -17,7 +17,7 @@ from geartrain.server.settings import Settings
 from geartrain.testing import EmbeddedServer
 from geartrain.worker.job import Job
 from geartrain.worker.sync import Worker
-from tests.chaos.books import DONE, SAFE, Books
+from tests.chaos.books import DONE, SAFE, UNKNOWN, Books
 from tests.support import patient, wait_until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
@@ -124,7 +124,7 @@ def test_client_and_worker_follow_a_name_that_leads_elsewhere(names: Names, book
             # The server moves to another address, and for a while there is none.
             names.host = ""
             first.stop()
-            assert books.do(client) == SAFE
+            assert books.do(client) in (SAFE, UNKNOWN)
             names.host = "127.0.0.2"
             with EmbeddedServer(Settings(listen=(f"127.0.0.2:{port}",))) as second:
                 assert second.host == "127.0.0.2"

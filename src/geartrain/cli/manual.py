@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from geartrain import __version__
-from geartrain.cli import gearadmin_options, gearman_options
+from geartrain.cli import gearadmin_options, gearman_options, worker_options
 from geartrain.cli.options import COMMAND, FILE, FOLDER, HOST, Option
 
 
@@ -63,6 +63,16 @@ TOOLS: Final = (
         gearadmin_options.EXAMPLES,
         ("gearman(1)", "gearmand(8)"),
         "",
+    ),
+    Tool(
+        "gearman-worker",
+        "do the jobs of Gearman job servers with Python functions, in processes that are kept up",
+        worker_options.TABLE,
+        worker_options.USAGE,
+        worker_options.LEAD,
+        worker_options.EXAMPLES,
+        ("gearman(1)", "gearadmin(1)", "gearmand(8)"),
+        FILE,
     ),
 )
 
@@ -123,7 +133,7 @@ def bash_completion(tool: Tool) -> str:
         for n in o.names
     ]
     cases.append(f"        {'|'.join(others)}) return ;;")
-    operands = "compgen -c -f" if tool.operands == COMMAND else "compgen -W ''"
+    operands = {COMMAND: "compgen -c -f", FILE: "compgen -f"}.get(tool.operands, "compgen -W ''")
     return (
         "\n".join(
             [
@@ -165,7 +175,7 @@ def zsh_completion(tool: Tool) -> str:
                 gap = "::" if option.optional else ":"
                 value = f"{gap}{option.metavar.lower()}:{kinds.get(option.takes, '')}"
             lines.append(f"  '*{name}[{text}]{value}' \\")
-    rest = "*::command:_normal" if tool.operands == COMMAND else "*:"
+    rest = {COMMAND: "*::command:_normal", FILE: "*:target:_files"}.get(tool.operands, "*:")
     lines.append(f"  '{rest}'")
     return "\n".join(lines) + "\n"
 

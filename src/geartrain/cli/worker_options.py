@@ -51,8 +51,8 @@ Configuration: --config FILE.toml says the same things, and more about single fu
   dedicated = true       # one process more, which does nothing else
 
 Signals: TERM, INT finish the jobs that run, and end; the second one does not wait.
-  HUP loads configuration and code again, one process after another; if the new code
-  cannot be loaded, the old one works on. TTIN and TTOU: one process more, one less.
+  HUP loads configuration and code again, in one process first; if the new code cannot
+  be loaded there, the old one works on. TTIN and TTOU: one process more, one less.
   USR1: take no more jobs, and stay.
 
 Exit status: 0 stopped, 1 could not begin, 2 the command line makes no sense.
