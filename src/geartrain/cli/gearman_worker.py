@@ -80,13 +80,15 @@ class Worker:
             if self._stopping:
                 self._share()
             self._tick(time.monotonic())
+            fault = self._links[0].fault
             if (
-                not told
+                fault
+                and not told
                 and time.monotonic() - now > 0.3
                 and not any(link.connection for link in self._links)
             ):
                 told = True
-                terminal.say("gearman", f"{self._links[0].fault}; trying again")
+                terminal.say("gearman", f"{fault}; trying again")
         return 0
 
     def close(self) -> None:
