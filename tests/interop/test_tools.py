@@ -237,7 +237,7 @@ def test_failed_job_is_told_and_counts(tools: Tools) -> None:
     done = tools.run("gearman", "-f", "bad", "x")
 
     assert done.stdout == b"partial\n"
-    assert done.stderr.startswith(b"Job failed")
+    assert b"Job failed\n" in done.stderr
     assert done.returncode == 1
 
 
@@ -245,7 +245,7 @@ def test_prefix_goes_before_failures_too(tools: Tools) -> None:
     done = tools.run("gearman", "-f", "bad", "-P", "x")
 
     assert done.stdout == b"bad: partial\n"
-    assert done.stderr.startswith(b"bad: Job failed")
+    assert b"bad: Job failed\n" in done.stderr
 
 
 def test_result_without_a_byte_prints_nothing(tools: Tools) -> None:
@@ -374,7 +374,7 @@ def expect_failure(wire: Wire, handle: bytes) -> None:
     """The job fails; our worker says why in a warning first."""
     heard = wire.receive()
     if heard.number == T.WORK_WARNING:
-        assert heard.body.startswith(handle + b"\0Job failed: sh ")
+        assert heard.body.startswith(handle + b"\0sh ")
         heard = wire.receive()
     assert heard == Packet(T.WORK_FAIL, handle)
 
