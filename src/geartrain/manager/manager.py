@@ -97,6 +97,7 @@ class Manager:
         self._watcher = 0
         self._watched: socket.socket | None = None
         self._ready = False
+        self._reloading = False
         self._result: int | None = None
         self._began = time.time()
 
@@ -116,6 +117,10 @@ class Manager:
             self._mind.start(time.monotonic())
             while self._result is None:
                 self._carry_out(self._mind.take_effects())
+                if self._reloading and not self._mind.renewing:
+                    # Well or not, it is over: systemd waits for this word.
+                    self._reloading = False
+                    self._say_ready("working")
                 if self._result is None:
                     self._wait()
             return self._result
@@ -173,6 +178,8 @@ class Manager:
             self._mind.hush(now)
 
     def _reload(self) -> None:
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._reloading = True
         try:
             settings = self._reread()
             groups = groups_of(settings)
@@ -181,8 +188,6 @@ class Manager:
             return
         self._settings = settings
         self._groups = {group.name: group for group in groups}
-        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self._ready = False
         self._mind.reload(groups, time.monotonic())
 
     # ── carrying out ─────────────────────────────────────────────────────────
@@ -197,8 +202,6 @@ class Manager:
                 self._send(effect.number, signal.SIGKILL)
             elif isinstance(effect, Say):
                 log.log(_LEVELS[effect.level], "%s", effect.text)
-                if effect.text == "reloaded":
-                    self._say_ready()
             elif isinstance(effect, Finish):
                 self._result = effect.status
 
@@ -210,13 +213,13 @@ class Manager:
             with suppress(OSError):
                 process.control.send(b"g")
             if not self._ready:
-                self._say_ready()
+                self._ready = True
+                self._say_ready("working")
         else:
             self._send(effect.number, {LEAVE: signal.SIGTERM, QUIET: signal.SIGUSR1}[effect.word])
 
-    def _say_ready(self) -> None:
-        self._ready = True
-        self._notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={self._settings.name} is working")
+    def _say_ready(self, status: str) -> None:
+        self._notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
 
     def _send(self, number: int, what: signal.Signals) -> None:
         process = self._processes.get(number)

@@ -132,7 +132,6 @@ class Supervisor:
         self._seats = [Seat(group, n + 1) for group in groups for n in range(group.processes)]
         self._numbers = 0
         self._generation = 1
-        self._renewing = False
         #: A process of this generation has loaded: the code is good.
         self._proven = False
         self._ever_proven = False
@@ -140,6 +139,8 @@ class Supervisor:
         self._status = 0
         self.stopping = False
         self.quiet = False
+        #: Processes with old code are being replaced.
+        self.renewing = False
 
     # ── what happens ─────────────────────────────────────────────────────────
 
@@ -194,11 +195,11 @@ class Supervisor:
             self._say(ERROR, reason)
             self._status = 1
             self._stop(now)
-        elif self._renewing and not self._proven and child.generation == self._generation:
+        elif self.renewing and not self._proven and child.generation == self._generation:
             self._say(
                 ERROR, f"the new code cannot be loaded, the old one works on: {reason or code}"
             )
-            self._renewing = False
+            self.renewing = False
             if seat.child is None:
                 self._pause(seat, now, chance)
         else:
@@ -226,7 +227,7 @@ class Supervisor:
         self._say(INFO, "reloading")
         self.quiet = False
         self._generation += 1
-        self._renewing = True
+        self.renewing = True
         self._proven = False
         self._arrange(groups)
         for seat in self._seats:
@@ -279,7 +280,7 @@ class Supervisor:
             return
         self._say(INFO, "quiet: no more jobs are taken")
         self.quiet = True
-        self._renewing = False
+        self.renewing = False
         for seat in self._seats:
             if seat.child is not None and seat.child.state == WORKING:
                 seat.child.moves(QUIETED, now)
@@ -341,8 +342,8 @@ class Supervisor:
         for seat in self._seats:
             if self._wants_successor(seat) and seat.due <= now:
                 seat.successor = self._spawn(seat, now)
-        if self._renewing and not any(self._is_old(seat) for seat in self._seats):
-            self._renewing = False
+        if self.renewing and not any(self._is_old(seat) for seat in self._seats):
+            self.renewing = False
             self._say(INFO, "reloaded")
 
     def _is_old(self, seat: Seat) -> bool:
@@ -352,7 +353,7 @@ class Supervisor:
 
     def _wants_successor(self, seat: Seat) -> bool:
         """Whether a reload is to start one here now."""
-        if not self._renewing or seat.successor is not None or seat.child is None:
+        if not self.renewing or seat.successor is not None or seat.child is None:
             return False
         if seat.retired or seat.child.generation == self._generation:
             return False
