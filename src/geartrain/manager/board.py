@@ -4,7 +4,8 @@ A process writes its own row, at the beginning and the end of each job; the mana
 reads them when somebody asks. So a status costs the workers nothing but two small
 writes a job, and the row of a process that was killed still says what it was doing.
 
-A row has a count that is odd while it is being written, and the reader looks again.
+A row begins and ends with the same count; a reader that finds two different ones has
+met a writer, and looks again.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from __future__ import annotations
 import mmap
 import struct
 import threading
-import time
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final
 
-#: count, jobs, failures, running, since, name's length, name
-_ROW: Final = struct.Struct("=QQQIdH90s")
+#: count, jobs, failures, running, since, name's length, name, count
+_ROW: Final = struct.Struct("=QQQIdH82sQ")
 _BYTES: Final = 128
-_COUNT: Final = struct.Struct("=Q")
+#: Longer names are cut.
+_NAME_BYTES: Final = 82
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,12 @@ class Board:
         at = row * _BYTES
         found = _ROW.unpack_from(self._memory, at)
         for _ in range(100):
-            if found[0] % 2 == 0 and _COUNT.unpack_from(self._memory, at)[0] == found[0]:
+            if found[0] == found[-1]:
                 break
             found = _ROW.unpack_from(self._memory, at)
-        # A process that was killed while it wrote leaves an odd count: what is
-        # there is good enough to look at.
-        _, jobs, failures, running, since, length, name = found
+        # A process that was killed while it wrote leaves two counts: what is there
+        # is good enough to look at.
+        _, jobs, failures, running, since, length, name, _ = found
         return Row(jobs, failures, running, name[:length].decode("utf-8", "replace"), since)
 
     def pen(self, row: int) -> Pen:
@@ -90,27 +92,30 @@ class Pen:
 
     def begin(self, name: bytes) -> int:
         """A job has begun; give the answer to ``end``."""
+        since = monotonic()
         with self._lock:
-            self._tickets += 1
-            self._running[self._tickets] = name[:90], time.monotonic()
-            self._write()
-            return self._tickets
+            self._tickets = ticket = self._tickets + 1
+            self._running[ticket] = name, since
+            self._write(name, since)
+        return ticket
 
     def end(self, ticket: int, failed: bool) -> None:
         """It has ended."""
         with self._lock:
-            del self._running[ticket]
+            running = self._running
+            del running[ticket]
             self.jobs += 1
-            self.failures += failed
-            self._write()
+            if failed:
+                self.failures += 1
+            if running:
+                self._write(*next(reversed(running.values())))
+            else:
+                self._write(b"", 0.0)
 
-    def _write(self) -> None:
-        name, since = next(reversed(self._running.values())) if self._running else (b"", 0.0)
-        self._count += 1
-        _COUNT.pack_into(self._memory, self._at, self._count)
-        self._count += 1
+    def _write(self, name: bytes, since: float) -> None:
+        self._count = count = self._count + 1
         _ROW.pack_into(
             self._memory, self._at,
-            self._count - 1, self.jobs, self.failures, len(self._running), since, len(name), name,
+            count, self.jobs, self.failures, len(self._running), since,
+            min(len(name), _NAME_BYTES), name, count,
         )  # fmt: skip
-        _COUNT.pack_into(self._memory, self._at, self._count)
