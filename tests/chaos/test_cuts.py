@@ -98,8 +98,8 @@ def test_a_connection_that_falls_silent_costs_no_more_than_the_timeout(
     one_job(books, proxy, background, kind)
     up, down = proxy.bytes_up, proxy.bytes_down
     short = patient(0.3)
-    # Each of these costs the whole timeout.
-    step = max(1, int((up + down) * short / seconds))
+    # Each of these costs the whole timeout, and there are four such tests.
+    step = max(1, round((up + down) * short * 4 / seconds))
 
     for where in offsets(up - 1, down - 1, step=step):
         proxy.cut = Cut(**where, stall=True)

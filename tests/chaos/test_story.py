@@ -111,7 +111,9 @@ class Mischief:
 
 
 def test_chaos(cluster: Cluster, books: Books, seconds: float) -> None:
-    chance = random.Random(os.environ.get("GEARTRAIN_SEED"))
+    seed = os.environ.get("GEARTRAIN_SEED") or str(random.randrange(10**9))
+    print(f"GEARTRAIN_SEED={seed}")
+    chance = random.Random(seed)
     mischief = Mischief(cluster, chance)
     servers = [str(proxy) for proxy in cluster.proxies]
     options = {"timeout": TIMEOUT, "submit_timeout": TIMEOUT, "connect_timeout": 1.0}

@@ -339,6 +339,15 @@ def test_a_typed_app_is_a_target(manager: Running, client: Client) -> None:
     assert manager.says("end")
 
 
+def test_the_executor_is_a_target_with_a_key(manager: Running, server: EmbeddedServer) -> None:
+    executor = pytest.importorskip("geartrain.executor")
+    (manager.folder / "key").write_bytes(b"0123456789abcdef0123456789abcdef\n")
+    manager.start("geartrain.executor", "--key-file", "key", "-n", "1")
+
+    with executor.GearmanExecutor(server.address, key=b"0123456789abcdef" * 2) as pool:
+        assert list(pool.map(abs, [-1, -2, 3])) == [1, 2, 3]
+
+
 def test_a_failing_handler_is_counted_and_its_process_lives_on(
     manager: Running, client: Client
 ) -> None:

@@ -16,7 +16,7 @@ def check(settings: Settings) -> str:
         ConfigurationError: something is wrong.
     """
     groups = groups_of(settings)
-    key = b"?" if settings.key_file else None
+    key = targets.read_key(settings.key_file)
     try:
         found = targets.load(settings.targets, settings.dir, key)
     except ConfigurationError:

@@ -175,16 +175,7 @@ class Child:
 
     def _make_worker(self) -> Any:
         settings = self._settings
-        key = None
-        if settings.key_file:
-            try:
-                key = Path(settings.key_file).read_bytes().strip()
-            except OSError as error:
-                raise ConfigurationError(
-                    f"cannot read --key-file {settings.key_file}: {error.strerror}"
-                ) from None
-            if not key:
-                raise ConfigurationError(f"--key-file {settings.key_file} is empty")
+        key = targets.read_key(settings.key_file)
         # Who forks to be fresh wants the file as it is now, not a cached idea of it.
         importlib.invalidate_caches()
         found = targets.load(settings.targets, settings.dir, key)

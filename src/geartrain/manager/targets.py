@@ -94,6 +94,23 @@ def load(
     return everything
 
 
+def read_key(path: str) -> bytes | None:
+    """The key in a file, without white space around it; None for no file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is empty.
+    """
+    if not path:
+        return None
+    try:
+        key = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read --key-file {path}: {error.strerror}") from None
+    if not key:
+        raise ConfigurationError(f"--key-file {path} is empty")
+    return key
+
+
 def choose(
     names: Iterable[str], only: Iterable[str], exclude: Iterable[str], mentioned: Iterable[str]
 ) -> frozenset[str]:
