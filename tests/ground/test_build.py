@@ -76,6 +76,9 @@ def build_wheel(root: Path, tmp_path: Path, **environment: str) -> subprocess.Co
         if (root / name).exists():
             shutil.copy(root / name, copy)
     shutil.copytree(root / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ["docs/man", "completion"]:
+        if (root / name).exists():
+            shutil.copytree(root / name, copy / name)
     settings = {
         k: v for k, v in os.environ.items() if not k.startswith(("GEARTRAIN_", "PYTHONPATH"))
     }
@@ -101,6 +104,8 @@ def assert_pure(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "geartrain/py.typed" in names
+    assert any(name.endswith("share/man/man8/gearmand.8") for name in names)
+    assert any(name.endswith("share/zsh/site-functions/_gearman-worker") for name in names)
     assert not [name for name in names if name.endswith(tuple(EXTENSION_SUFFIXES))]
 
 
@@ -135,6 +140,8 @@ def test_a_type_error_in_the_hot_path_fails_the_build(root: Path, tmp_path: Path
         pytest.skip("no compiler here")
     source = tmp_path / "bad"
     shutil.copytree(root / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ["docs/man", "completion"]:
+        shutil.copytree(root / name, source / name)
     for name in ["setup.py", "pyproject.toml", "LICENSE", "README.md"]:
         if (root / name).exists():
             shutil.copy(root / name, source)
