@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from geartrain import (
         codecs,
+        compat,
         errors,
+        executor,
+        progress,
+        testing,
     )
     from geartrain.client.admin import (
         AdminClient,
@@ -115,7 +119,11 @@ __version__ = "0.1.0"
 _HOMES: dict[str, tuple[str, ...]] = {
     "geartrain": (
         "codecs",
+        "compat",
         "errors",
+        "executor",
+        "progress",
+        "testing",
     ),
     "geartrain.client.admin": ("AdminClient",),
     "geartrain.client.aio": ("AsyncClient",),
@@ -235,8 +243,12 @@ __all__ = [
     "Worker",
     "__version__",
     "codecs",
+    "compat",
     "current_job",
     "errors",
+    "executor",
+    "progress",
+    "testing",
 ]
 
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
