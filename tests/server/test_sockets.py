@@ -150,6 +150,51 @@ def test_who_does_not_read_what_others_report_is_let_go_and_the_worker_goes_on(
         assert worker.counts(b"f") == (0, 0, 1)
 
 
+def test_two_large_packets_at_once_cut_nobody_off_and_a_third_does(dial: Dial) -> None:
+    with EmbeddedServer(max_output=500_000) as server:
+        worker, slow, hopeless = (
+            dial(server), dial(server, receive_buffer=4096), dial(server, receive_buffer=4096),
+        )  # fmt: skip
+        worker.can_do(b"f")
+        results = [bytes([n]) * 8 * MEGABYTE for n in range(3)]
+        for wire, count in ((slow, 2), (hopeless, 3)):
+            handles = [wire.submit(b"f") for _ in range(count)]
+            wire.send(T.SET_CLIENT_ID, b"large-%d" % count)
+            # Small ones in front and behind: they are counted, and are few.
+            for handle, result in zip(handles, results, strict=False):
+                worker.grab()
+                worker.send(T.WORK_DATA, handle, b"small")
+                worker.send(T.WORK_COMPLETE, handle, result)
+                worker.expect_nothing()
+
+        worker.send_bytes(b"workers\n")
+        there = b"\n".join(worker.read_list())
+        assert b" large-2 " in there
+        assert b" large-3 " not in there
+        for result in results[:2]:
+            assert slow.receive().number == T.WORK_DATA
+            assert slow.receive().body.endswith(result)
+
+
+def test_who_lets_small_reports_pile_up_behind_two_large_packets_is_let_go(dial: Dial) -> None:
+    with EmbeddedServer(max_output=500_000) as server:
+        worker, slow = dial(server), dial(server, receive_buffer=4096)
+        worker.can_do(b"f")
+        handle = slow.submit(b"f")
+        worker.grab()
+        for _ in range(2):
+            worker.send(T.WORK_DATA, handle, b"x" * 8 * MEGABYTE)
+        worker.expect_nothing()
+        assert connections(server) == 2
+
+        began = time.monotonic()
+        worker.send_bytes(packet(T.WORK_DATA, handle, b"tiny") * 20_000)
+        worker.expect_nothing()
+
+        wait_until(lambda: connections(server) == 1)
+        assert time.monotonic() - began < patient(5.0)
+
+
 def test_who_does_not_read_its_own_answers_is_waited_for_and_loses_nothing(dial: Dial) -> None:
     with EmbeddedServer(pause_output=8192, max_output=500_000) as server:
         slow, other = dial(server, receive_buffer=4096), dial(server)

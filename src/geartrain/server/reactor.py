@@ -44,7 +44,9 @@ class Reactor:
         house: the server around the connections.
         on_accept: called with a listening socket that has connections waiting.
         on_close: called with a session that has ended.
-        max_output_bytes: answers waiting for one peer at which it is disconnected.
+        max_output_bytes: answers waiting for one peer at which it is disconnected, not
+            counting the two largest parts of them: nobody is cut off for one large
+            packet that takes its time, nor for one behind another.
         wall: seconds since 1970; epoch jobs follow it.
         steady: seconds of a clock that never jumps; time limits follow it.
     """
@@ -282,7 +284,9 @@ class Reactor:
             # but answers it has already earned are still sent.
             self.broker.leave(connection)
         session.flush()
-        if connection.out_bytes > self.max_output_bytes and len(connection.out) > 3:
+        if connection.out_bytes <= self.max_output_bytes:
+            session.tolerated = 0
+        elif self._is_too_much(session):
             session.lost = True
         if session.finished:
             self.dismiss(session)
@@ -291,6 +295,28 @@ class Reactor:
         if wants != session.interest:
             session.interest = wants
             self._epoll.modify(session.number, wants)
+
+    def _is_too_much(self, session: Session) -> bool:
+        """Whether more waits for this peer than may, the two largest parts left aside."""
+        connection = session.connection
+        waiting = connection.out_bytes
+        # What was looked through once is looked through again only when so much has come
+        # since that it could matter, or a flood of small parts would be counted for each.
+        if waiting < session.tolerated:
+            return False
+        rest = first = second = 0
+        for part in connection.out:
+            size = len(part)
+            rest += size
+            if size > first:
+                first, second = size, first
+            elif size > second:
+                second = size
+        rest -= first + second
+        if rest > self.max_output_bytes:
+            return True
+        session.tolerated = waiting + max(self.max_output_bytes - rest, self.max_output_bytes >> 4)
+        return False
 
     def tick(self) -> None:
         """Let time pass without a socket being ready."""

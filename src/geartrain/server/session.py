@@ -45,6 +45,7 @@ class Session:
         lost: the socket is of no further use.
         since: when it last got a step further (steady seconds), for time limits.
         held: bytes of an unfinished packet when last looked at.
+        tolerated: up to here, what waits was found not to be too much.
     """
 
     def __init__(self, sock: socket.socket, connection: GearConnection, since: float) -> None:
@@ -57,6 +58,7 @@ class Session:
         self.lost = False
         self.since = since
         self.held = 0
+        self.tolerated = 0
         self._sent_of_first = 0
         self._read_bytes = READ_BYTES
         # os.read and os.write on the descriptor parse their arguments faster

@@ -159,8 +159,9 @@ class Settings:
         " read from", table="limits", least=4096,
     )  # fmt: skip
     max_output: int = setting(
-        64 * 2**20, SIZE, "... at which it is disconnected", table="limits", least=4096
-    )
+        256 * 2**20, SIZE, "... at which it is disconnected; its two largest packets do not count",
+        table="limits", least=4096,
+    )  # fmt: skip
     handshake_timeout: float = setting(
         300.0, TIME, "a connection that has not said anything for so long is closed",
         table="limits", least=0,
