@@ -16,47 +16,59 @@ Two groups. *Task events* tell the life of one submitted job; users see them in
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from geartrain.terms import JobHandle
+from geartrain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class JobCreated:
+class JobCreated(Value):
     """The server has the job, under this handle. A background task ends here."""
 
-    handle: JobHandle
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("handle", "request")
+    __match_args__ = ("handle",)
+
+    def __init__(self, handle: JobHandle, request: int = 0) -> None:
+        self.handle: Final = handle
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class WorkData:
+class WorkData(Value):
     """A piece of the result, sent while the job runs."""
 
-    data: bytes
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("data", "request")
+    __match_args__ = ("data",)
+
+    def __init__(self, data: bytes, request: int = 0) -> None:
+        self.data: Final = data
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class WorkWarning:
+class WorkWarning(Value):
     """Something the worker wants its client to know; the job goes on."""
 
-    data: bytes
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("data", "request")
+    __match_args__ = ("data",)
+
+    def __init__(self, data: bytes, request: int = 0) -> None:
+        self.data: Final = data
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class WorkStatus:
+class WorkStatus(Value):
     """Progress: ``numerator`` of ``denominator``, in whatever unit the worker counts.
 
     What a worker sends that is not a whole number is read as C's ``atoi`` does
     (``0.5`` and the empty text are 0).
     """
 
-    numerator: int
-    denominator: int
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("denominator", "numerator", "request")
+    __match_args__ = ("numerator", "denominator")
+
+    def __init__(self, numerator: int, denominator: int, request: int = 0) -> None:
+        self.numerator: Final = numerator
+        self.denominator: Final = denominator
+        self.request: Final = request
 
     @property
     def fraction(self) -> float | None:
@@ -64,47 +76,60 @@ class WorkStatus:
         return self.numerator / self.denominator if self.denominator else None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkComplete:
+class WorkComplete(Value):
     """The job has ended well; ``data`` is the last piece of the result."""
 
-    data: bytes = b""
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("data", "request")
+    __match_args__ = ("data",)
+
+    def __init__(self, data: bytes = b"", request: int = 0) -> None:
+        self.data: Final = data
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class WorkFail:
+class WorkFail(Value):
     """The job has failed, and nobody says why."""
 
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("request",)
+
+    def __init__(self, request: int = 0) -> None:
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class WorkException:
+class WorkException(Value):
     """The job has failed; ``data`` says why, in the worker's own format."""
 
-    data: bytes = b""
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("data", "request")
+    __match_args__ = ("data",)
+
+    def __init__(self, data: bytes = b"", request: int = 0) -> None:
+        self.data: Final = data
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Value):
     """The server answered a request with ERROR."""
 
-    code: str
-    text: str
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("code", "request", "text")
+    __match_args__ = ("code", "text")
+
+    def __init__(self, code: str, text: str, request: int = 0) -> None:
+        self.code: Final = code
+        self.text: Final = text
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class Unanswered:
+class Unanswered(Value):
     """The server has answered a later request: this one will get no answer.
 
     Replies come in order, so a gap is final. gear leaves ECHO_REQ and
     OPTION_REQ unanswered, the Java server a submission that it refuses.
     """
 
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("request",)
+
+    def __init__(self, request: int = 0) -> None:
+        self.request: Final = request
 
 
 #: How far a request had come when its connection went (``Lost.stage``).
@@ -113,8 +138,7 @@ SENT: Final = 1
 CREATED: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Value):
     """The connection has gone before the request was over.
 
     Attributes:
@@ -124,29 +148,38 @@ class Lost:
         cause: what the network said.
     """
 
-    stage: int
-    cause: str = ""
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("cause", "request", "stage")
+    __match_args__ = ("stage", "cause")
+
+    def __init__(self, stage: int, cause: str = "", request: int = 0) -> None:
+        self.stage: Final = stage
+        self.cause: Final = cause
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class EchoReply:
+class EchoReply(Value):
     """ECHO_RES: the same bytes back."""
 
-    data: bytes
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("data", "request")
+    __match_args__ = ("data",)
+
+    def __init__(self, data: bytes, request: int = 0) -> None:
+        self.data: Final = data
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class OptionReply:
+class OptionReply(Value):
     """OPTION_RES: the option is on."""
 
-    option: bytes
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("option", "request")
+    __match_args__ = ("option",)
+
+    def __init__(self, option: bytes, request: int = 0) -> None:
+        self.option: Final = option
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReply:
+class StatusReply(Value):
     """STATUS_RES, or STATUS_RES_UNIQUE.
 
     Attributes:
@@ -155,29 +188,48 @@ class StatusReply:
         waiting: number of clients attached; None in an answer by handle.
     """
 
-    key: bytes
-    known: bool
-    running: bool
-    numerator: int
-    denominator: int
-    waiting: int | None = None
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("denominator", "key", "known", "numerator", "request", "running", "waiting")
+    __match_args__ = ("key", "known", "running", "numerator", "denominator", "waiting")
+
+    def __init__(
+        self,
+        key: bytes,
+        known: bool,
+        running: bool,
+        numerator: int,
+        denominator: int,
+        waiting: int | None = None,
+        request: int = 0,
+    ) -> None:
+        self.key: Final = key
+        self.known: Final = known
+        self.running: Final = running
+        self.numerator: Final = numerator
+        self.denominator: Final = denominator
+        self.waiting: Final = waiting
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class LineReply:
+class LineReply(Value):
     """The answer to an admin text command: one line, or the lines of a list without its dot."""
 
-    lines: tuple[str, ...]
-    request: int = field(default=0, compare=False, repr=False)
+    __slots__ = ("lines", "request")
+    __match_args__ = ("lines",)
+
+    def __init__(self, lines: tuple[str, ...], request: int = 0) -> None:
+        self.lines: Final = lines
+        self.request: Final = request
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(Value):
     """An ERROR that answers no request."""
 
-    code: str
-    text: str
+    __slots__ = ("code", "text")
+    __match_args__ = ("code", "text")
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code: Final = code
+        self.text: Final = text
 
 
 TaskEvent: TypeAlias = (

@@ -14,11 +14,11 @@ Pure: the environment comes in as an argument (``transport/environment.py``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from geartrain.errors import ConfigurationError
 from geartrain.terms import DEFAULT_PORT
+from geartrain.values import Value
 
 #: The schemes we know, and whether they mean TLS. Kubernetes writes ``tcp://``.
 _SCHEMES = {"gearman": False, "gearmans": True, "tcp": False, "tls": True}
@@ -26,8 +26,7 @@ _SCHEMES = {"gearman": False, "gearmans": True, "tcp": False, "tls": True}
 _WANT = "want host, host:port, [::1]:port, unix:/path or gearmans://host"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Value):
     """One server.
 
     Attributes:
@@ -37,10 +36,16 @@ class Address:
         tls: speak TLS to it.
     """
 
-    host: str = "localhost"
-    port: int = DEFAULT_PORT
-    path: str = ""
-    tls: bool = False
+    __slots__ = ("host", "path", "port", "tls")
+    __match_args__ = ("host", "port", "path", "tls")
+
+    def __init__(
+        self, host: str = "localhost", port: int = DEFAULT_PORT, path: str = "", tls: bool = False
+    ) -> None:
+        self.host: Final = host
+        self.port: Final = port
+        self.path: Final = path
+        self.tls: Final = tls
 
     def __str__(self) -> str:
         if self.path:

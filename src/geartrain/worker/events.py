@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from geartrain.terms import FunctionName, JobHandle, Unique
+from geartrain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class JobAssigned:
+class JobAssigned(Value):
     """A job to do now.
 
     Attributes:
@@ -18,25 +17,37 @@ class JobAssigned:
         reducer: function that is to merge the results, or None.
     """
 
-    handle: JobHandle
-    function: FunctionName
-    unique: Unique
-    workload: bytes
-    reducer: FunctionName | None = None
+    __slots__ = ("function", "handle", "reducer", "unique", "workload")
+    __match_args__ = ("handle", "function", "unique", "workload", "reducer")
+
+    def __init__(
+        self,
+        handle: JobHandle,
+        function: FunctionName,
+        unique: Unique,
+        workload: bytes,
+        reducer: FunctionName | None = None,
+    ) -> None:
+        self.handle: Final = handle
+        self.function: Final = function
+        self.unique: Final = unique
+        self.workload: Final = workload
+        self.reducer: Final = reducer
 
 
-@dataclass(frozen=True, slots=True)
-class FellAsleep:
+class FellAsleep(Value):
     """The server had no job, and was asked to wake us when it has one."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class Woken:
+
+class Woken(Value):
     """The server has work, but no job was asked for (``WorkerConnection.want``)."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class JobTaken:
+
+class JobTaken(Value):
     """The server no longer lets us report on a job: it has timed out, or was given to another.
 
     Attributes:
@@ -44,31 +55,44 @@ class JobTaken:
             otherwise, or when the job had ended on our side.
     """
 
-    handle: JobHandle
-    code: str
-    text: str
+    __slots__ = ("code", "handle", "text")
+    __match_args__ = ("handle", "code", "text")
+
+    def __init__(self, handle: JobHandle, code: str, text: str) -> None:
+        self.handle: Final = handle
+        self.code: Final = code
+        self.text: Final = text
 
 
-@dataclass(frozen=True, slots=True)
-class Echoed:
+class Echoed(Value):
     """ECHO_RES: the same bytes back."""
 
-    data: bytes
+    __slots__ = ("data",)
+    __match_args__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data: Final = data
 
 
-@dataclass(frozen=True, slots=True)
-class ServerVersion:
+class ServerVersion(Value):
     """Answer to ``ask_version``, for example ``1.1.20``."""
 
-    version: str
+    __slots__ = ("version",)
+    __match_args__ = ("version",)
+
+    def __init__(self, version: str) -> None:
+        self.version: Final = version
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(Value):
     """Any other ERROR. Nothing is to be done but to tell somebody."""
 
-    code: str
-    text: str
+    __slots__ = ("code", "text")
+    __match_args__ = ("code", "text")
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code: Final = code
+        self.text: Final = text
 
 
 WorkerEvent: TypeAlias = (
