@@ -41,15 +41,14 @@ def absent(reason: str) -> None:
 def python_environment() -> dict[str, str]:
     """The environment in which ``python -m geartrain...`` finds the package under test.
 
-    An installed geartrain goes first, compiled or not; the plain files serve
-    where it is not installed.
+    That is the one which the tests themselves import, wherever they are started.
     """
     environment = dict(os.environ)
+    environment.pop("PYTHONPATH", None)
     spec = importlib.util.find_spec("geartrain")
-    if spec is None or not spec.origin:
-        environment["PYTHONPATH"] = str(ROOT / "src")
-    else:
-        environment["PYTHONPATH"] = str(Path(spec.origin).parents[1])
+    home = Path(spec.origin).parents[1] if spec and spec.origin else ROOT / "src"
+    if not home.is_relative_to(sys.prefix):  # else it is installed, and found without help
+        environment["PYTHONPATH"] = str(home)
     environment["PYTHONUNBUFFERED"] = "1"
     for name in ("GEARMAN_SERVER", "GEARMAN_SERVERS", "GEARMAND_PORT"):
         environment.pop(name, None)

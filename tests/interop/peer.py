@@ -73,7 +73,7 @@ class Peer:
             "pygearman": [*self.runs, "-c", "import gearman"],
             "geartrain": [*self.runs, "-c", "import geartrain"],
         }[self.name]
-        found = subprocess.run(probe, env=environment(), capture_output=True, cwd=HERE)
+        found = subprocess.run(probe, env=environment(self), capture_output=True, cwd=HERE)
         if found.returncode:
             absent(f"{self.name}: its library is not installed (tests/interop/install.sh)")
 
@@ -103,9 +103,13 @@ PEERS = {
 }
 
 
-def environment() -> dict[str, str]:
-    """Where the foreign libraries are found."""
-    return python_environment() | {"NODE_PATH": str(NODE_MODULES), "PYTHONWARNINGS": "ignore"}
+def environment(peer: Peer | None = None) -> dict[str, str]:
+    """Where a peer finds its library, and nothing of ours if it is not our own."""
+    made = python_environment() | {"NODE_PATH": str(NODE_MODULES)}
+    if peer is None or peer.runs != (sys.executable,):
+        made.pop("PYTHONPATH", None)
+        made["PYTHONWARNINGS"] = "ignore"
+    return made
 
 
 class Program:
@@ -120,7 +124,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment() | extra,
+            env=environment(peer) | extra,
             cwd=HERE,
         )
 
