@@ -20,8 +20,9 @@ NORMAL: Final = 1
 LOW: Final = 2
 PRIORITY_NAMES: Final = ("high", "normal", "low")
 
-#: Unique that asks the server to use the workload as the key (protocol reference, 2.6).
-BY_WORKLOAD: Final = b"-"
+#: Unique by which the server uses the workload as the key (protocol reference, 2.6). Clients
+#: that digest it themselves: ``geartrain.BY_WORKLOAD``.
+WORKLOAD_AS_KEY: Final = b"-"
 
 DEFAULT_PORT: Final = 4730
 MAX_HANDLE_BYTES: Final = 63

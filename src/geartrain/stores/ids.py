@@ -20,7 +20,7 @@ from hashlib import sha256
 from typing import Final
 
 from geartrain.stores.port import JobId, Lease
-from geartrain.terms import BY_WORKLOAD, MAX_HANDLE_BYTES, JobHandle
+from geartrain.terms import MAX_HANDLE_BYTES, WORKLOAD_AS_KEY, JobHandle
 
 #: 2020-01-01 in milliseconds since 1970.
 EPOCH_MS: Final = 1_577_836_800_000
@@ -115,7 +115,7 @@ def coalescing_key(unique: bytes, body: bytes) -> bytes | None:
     """
     if not unique:
         return None
-    if unique == BY_WORKLOAD:
+    if unique == WORKLOAD_AS_KEY:
         return b"\0" + sha256(body).digest() if body else None
     if len(unique) > MAX_KEY_BYTES:
         return b"\0\0" + sha256(unique).digest()
