@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
 
@@ -117,6 +118,10 @@ class Reader:
         for name, module in _MODULES.items():
             self._command(name, f'exec "{sys.executable}" -m {module} "$@"')
         self._command("python", f'exec "{sys.executable}" "$@"')
+        if not any(one.name == "geartrain" for one in entry_points(group="pytest11")):
+            # Plain files under test, and nothing installed that would bring the plug-in.
+            plugin = "-p geartrain.testing.fixtures"
+            self._command("pytest", f'exec "{sys.executable}" -m pytest {plugin} "$@"')
         self._environ = {
             **os.environ,
             "PATH": f"{self._commands}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
