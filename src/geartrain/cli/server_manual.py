@@ -37,7 +37,7 @@ Environment:
 Exit status: 0 stopped by a signal or an admin, 1 a setting is wrong or cannot be had.
 """
 
-_FILES: Final = ("pid_file", "log_file", "config")
+_FILES: Final = ("config", "ssl_certificate", "ssl_key")
 
 
 def _groups() -> list[tuple[str, list[argparse.Action]]]:
@@ -50,7 +50,7 @@ def _groups() -> list[tuple[str, list[argparse.Action]]]:
 
 
 def _takes(name: str) -> str:
-    if name in _FILES:
+    if name in _FILES or name.endswith("_file"):
         return FILE
     return HOST if name == "listen" else ANY
 
