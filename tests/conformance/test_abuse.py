@@ -12,7 +12,7 @@ import pytest
 from tests.conformance.conftest import Dial, Start
 from tests.conformance.servers import OURS, Server
 from tests.conformance.wire import Packet, T, Wire, packet
-from tests.support import wait_until
+from tests.support import patient, wait_until
 
 MEGABYTE = 1 << 20
 
@@ -158,7 +158,7 @@ def test_thousands_of_idle_connections_are_served(start: Start, dial: Dial) -> N
 
         started = time.monotonic()
         wire.expect_nothing()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < patient(1)
         cpu = server.cpu_seconds()
         time.sleep(0.5)  # long enough to see whether idling costs anything
         assert server.cpu_seconds() - cpu < 0.25

@@ -12,11 +12,11 @@ from tests.conformance.wire import T, Wire, label
 from tests.support import wait_until
 
 
-def soon(seconds: float = 1.0) -> tuple[bytes, float]:
+def soon(seconds: float = 1.5) -> tuple[bytes, float]:
     """A time in a while, in whole seconds, as the packet has it and as a number.
 
-    The next full second may be but a moment away; nothing here may depend on
-    that moment being long enough, so it is at least half a second.
+    The next full second may be but a moment away; so it is one further, and at
+    least ``seconds`` less a half from now.
     """
     when = int(time.time() + seconds + 0.5)
     return b"%d" % when, float(when)
@@ -132,7 +132,7 @@ def test_cancelled_job_for_later_never_comes(ours: Server, dial: Dial, name: byt
     client, worker = dial(ours), dial(ours)
     worker.can_do(name)
     worker.sleep()
-    when, wall = soon(0.5)
+    when, wall = soon()
     client.send(T.SUBMIT_JOB_EPOCH, name, b"", when, b"w")
     handle = client.created()
     client.send_bytes(b"cancel job %s\n" % handle)

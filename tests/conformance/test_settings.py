@@ -40,13 +40,13 @@ def test_silence_and_unfinished_packets_are_borne_only_so_long(
 
 
 def test_slow_but_steady_packet_is_no_unfinished_one(start: Start, dial: Dial, name: bytes) -> None:
-    server = start(OURS, "--packet-timeout=400ms")
+    server = start(OURS, "--packet-timeout=1s")
     wire = dial(server)
 
     whole = packet(T.SUBMIT_JOB_BG, name, b"", b"slow and steady")
     for byte in whole[:-1]:
         wire.send_bytes(bytes([byte]))
-        wire.expect_silence(0.02)
+        wire.expect_silence(0.04)
     wire.send_bytes(whole[-1:])
 
     wire.created()

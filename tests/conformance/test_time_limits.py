@@ -69,7 +69,7 @@ def test_worker_stays_registered_after_its_time_limit(
     ours: Server, dial: Dial, name: bytes
 ) -> None:
     client, worker = dial(ours), dial(ours)
-    worker.send(T.CAN_DO_TIMEOUT, name, b"50")
+    worker.send(T.CAN_DO_TIMEOUT, name, b"400")
     handle = client.submit(name)
     worker.grab()
     wait_until(lambda: client.counts(name) == (1, 0, 1))
@@ -84,7 +84,7 @@ def test_job_that_ended_in_time_leaves_no_timer(ours: Server, dial: Dial, name: 
     client, worker, other = dial(ours), dial(ours), dial(ours)
     other.can_do(name)
     other.sleep()
-    worker.send(T.CAN_DO_TIMEOUT, name, b"60")
+    worker.send(T.CAN_DO_TIMEOUT, name, b"400")
     endings: list[tuple[T, list[bytes]]] = [
         (T.WORK_COMPLETE, [b""]),
         (T.WORK_FAIL, []),
@@ -99,7 +99,7 @@ def test_job_that_ended_in_time_leaves_no_timer(ours: Server, dial: Dial, name: 
     other.grab_none()
     other.sleep()
 
-    other.expect_silence(0.2)
+    other.expect_silence(0.6)
 
     assert client.counts(name) == (0, 0, 2)
     worker.expect_nothing()
@@ -108,8 +108,8 @@ def test_job_that_ended_in_time_leaves_no_timer(ours: Server, dial: Dial, name: 
 def test_each_job_of_a_connection_has_its_own_limit(ours: Server, dial: Dial, name: bytes) -> None:
     client, worker = dial(ours), dial(ours)
     quick, slow, free = (name + ending for ending in (b"quick", b"slow", b"free"))
-    worker.send(T.CAN_DO_TIMEOUT, slow, b"300")
-    worker.send(T.CAN_DO_TIMEOUT, quick, b"60")
+    worker.send(T.CAN_DO_TIMEOUT, slow, b"1500")
+    worker.send(T.CAN_DO_TIMEOUT, quick, b"400")
     worker.can_do(free)
     for function in (slow, quick, free):
         for _ in range(2):
