@@ -16,7 +16,7 @@ import pytest
 
 import geartrain
 from geartrain.errors import ConfigurationError
-from geartrain.executor import Calls, GearmanExecutor, gearman_target
+from geartrain.executor import Calls, GearmanExecutor, GearmanFuture, gearman_target
 from geartrain.executor.sealed import Seal
 from geartrain.testing import EmbeddedServer
 from tests import remote_calls
@@ -65,9 +65,7 @@ def test_a_call_gives_a_future(pool: GearmanExecutor) -> None:
 
 
 def test_wait_and_as_completed_know_the_futures(pool: GearmanExecutor) -> None:
-    futures: dict[concurrent.futures.Future[int], int] = {
-        pool.submit(remote_calls.add, n): n for n in range(20)
-    }
+    futures = {pool.submit(remote_calls.add, n): n for n in range(20)}
 
     seen = {futures[f]: f.result() for f in concurrent.futures.as_completed(futures, LONG)}
     done, left = concurrent.futures.wait(futures, LONG)
@@ -229,6 +227,7 @@ def test_equal_calls_of_a_pure_executor_are_made_once(
         futures = [pool.submit(remote_calls.hold, 7) for _ in range(5)]
         futures.append(pool.submit(remote_calls.hold, 8))
         for future in futures:
+            assert isinstance(future, GearmanFuture)
             task = future.task
             assert task is not None
             task.wait_created(LONG)

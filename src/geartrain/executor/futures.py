@@ -122,11 +122,11 @@ class GearmanExecutor(Executor):
 
     # ── the interface of Executor ────────────────────────────────────────────
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> GearmanFuture[T]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a worker call ``fn(*args, **kwargs)``.
 
         Returns:
-            A future. It raises what the call has raised, with the remote traceback as
+            A ``GearmanFuture``, whose ``task`` is the job. It raises what the call has raised, with the remote traceback as
             a note; ``JobException`` where that cannot be unpickled here; ``JobLost``,
             ``ServerUnavailable`` and the like as a ``Client`` does.
 
@@ -176,7 +176,7 @@ class GearmanExecutor(Executor):
         self,
         fn: Callable[..., T],
         chunks: Iterator[list[Any]],
-        futures: deque[GearmanFuture[list[T]]],
+        futures: deque[Future[list[T]]],
         deadline: float | None,
     ) -> Iterator[T]:
         try:

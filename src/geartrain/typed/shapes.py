@@ -81,6 +81,10 @@ def _instance(value: Any, kind: type[Any], where: str) -> Any:
     if kind in (int, float, str, bool):
         # bool is an int to Python, and not to anybody who reads JSON.
         return value if type(value) is kind else _refuse(value, kind.__name__, where)
+    if is_typeddict(kind):
+        hints = get_type_hints(kind)
+        _names(value, set(hints), set(getattr(kind, "__required_keys__", ())), where)
+        return {k: shape(v, hints[k], f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, kind):
         return value
     if kind in (bytes, bytearray):
@@ -92,10 +96,6 @@ def _instance(value: Any, kind: type[Any], where: str) -> Any:
             return _refuse(value, f"one of {[member.value for member in kind]}", where)
     if dataclasses.is_dataclass(kind):
         return _dataclass(value, kind, where)
-    if is_typeddict(kind):
-        hints = get_type_hints(kind)
-        _names(value, set(hints), set(getattr(kind, "__required_keys__", ())), where)
-        return {k: shape(v, hints[k], f"{where}.{k}") for k, v in value.items()}
     return value
 
 
