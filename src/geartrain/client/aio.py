@@ -36,10 +36,12 @@ from geartrain.client.options import (
     bytes_of,
     seconds_of,
 )
+from geartrain.client.remote import AsyncRemoteFunction
 from geartrain.client.routing import Routing, RoutingName
 from geartrain.client.status import JobStatus
 from geartrain.client.sync import ReturnWhen, _keys, _nothing, _servers_of
 from geartrain.client.task import server_error
+from geartrain.codecs import CodecLike
 from geartrain.errors import (
     GearmanError,
     GearmanTimeout,
@@ -116,6 +118,21 @@ class AsyncClient:
     ) -> AsyncTask[None]:
         """Submit a job that nobody waits for; the task is done at JOB_CREATED."""
         return await self._submit(function, bytes_of(workload), options, True, _nothing)
+
+    async def submit_decoded(
+        self,
+        function: str,
+        workload: bytes,
+        decode: Callable[[bytes], T],
+        /,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncTask[T]:
+        """``submit`` for layers above: the task's result is ``decode(result)``."""
+        return await self._submit(function, workload, options, False, decode)
+
+    def function(self, name: str, *, codec: CodecLike = "bytes") -> AsyncRemoteFunction[Any]:
+        """A function to be asked for values: ``await client.function("add", codec="json").do([1])``."""
+        return AsyncRemoteFunction(self, name, codec)
 
     async def _submit(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar, Unpack
 
@@ -259,6 +259,12 @@ class AsyncTaskSet:
         """Wait for a task that was submitted elsewhere, too."""
         self.tasks.append(task)
         return task
+
+    def __iter__(self) -> Iterator[AsyncTask[Any]]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
 
     async def __aenter__(self) -> AsyncTaskSet:
         return self

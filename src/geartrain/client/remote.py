@@ -6,34 +6,20 @@ richer one (``geartrain.App``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeVar, Unpack
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from geartrain.client.handle import Handle
 from geartrain.client.options import BackgroundOptions, SubmitOptions
 from geartrain.client.waiting import Task
 from geartrain.codecs import CodecLike, codec_of
 
+if TYPE_CHECKING:
+    from geartrain.client.aio import AsyncClient
+    from geartrain.client.aio_waiting import AsyncTask
+    from geartrain.client.sync import Client
+
 V = TypeVar("V")
-
-
-class Submitter(Protocol):
-    """What a remote function needs of its client."""
-
-    def submit_decoded(
-        self,
-        function: str,
-        workload: bytes,
-        decode: Callable[[bytes], Any],
-        /,
-        **options: Unpack[SubmitOptions],
-    ) -> Task[Any]:
-        """Submit a job whose result is decoded."""
-
-    def do_background(
-        self, function: str, workload: bytes, /, **options: Unpack[BackgroundOptions]
-    ) -> Handle:
-        """Submit a job that nobody waits for."""
 
 
 class RemoteFunction(Generic[V]):
@@ -44,37 +30,101 @@ class RemoteFunction(Generic[V]):
         codec: turns values into workloads, and results into values.
     """
 
-    def __init__(self, client: Submitter, name: str, codec: CodecLike = "bytes") -> None:
+    def __init__(self, client: Client, name: str, codec: CodecLike = "bytes") -> None:
         self._client = client
         self.name = name
         self.codec = codec_of(codec)
 
+    def __repr__(self) -> str:
+        return f"<RemoteFunction {self.name} ({self.codec.name})>"
+
     def do(self, value: V, /, **options: Unpack[SubmitOptions]) -> Any:
         """Ask, and wait for the answer; errors as in ``Client.do``, and ``CodecError``."""
         return self.submit(value, **options).result()
+
+    def do_background(self, value: V, /, **options: Unpack[BackgroundOptions]) -> Handle:
+        """Have it done some time; return once the server has it."""
+        return self._client.do_background(self.name, self.codec.encode(value), **options)
 
     def submit(self, value: V, /, **options: Unpack[SubmitOptions]) -> Task[Any]:
         """Ask, and return at once."""
         workload = self.codec.encode(value)
         return self._client.submit_decoded(self.name, workload, self.codec.decode, **options)
 
-    def do_background(self, value: V, /, **options: Unpack[BackgroundOptions]) -> Handle:
-        """Have it done some time; return once the server has it."""
-        return self._client.do_background(self.name, self.codec.encode(value), **options)
+    def submit_background(self, value: V, /, **options: Unpack[BackgroundOptions]) -> Task[None]:
+        """Have it done some time; the task is done at JOB_CREATED."""
+        return self._client.submit_background(self.name, self.codec.encode(value), **options)
 
     def map(
-        self, values: Iterable[V], /, *, window: int = 256, **options: Unpack[SubmitOptions]
+        self,
+        values: Iterable[V],
+        /,
+        *,
+        window: int = 256,
+        ordered: bool = True,
+        **options: Unpack[SubmitOptions],
     ) -> Iterator[Any]:
-        """The results over many values, in their order; at most ``window`` ahead."""
-        from collections import deque
+        """The results over many values, as they are asked for; see ``Client.map``."""
+        workloads = map(self.codec.encode, values)
+        for result in self._client.map(
+            self.name, workloads, window=window, ordered=ordered, **options
+        ):
+            yield self.codec.decode(result)
 
-        flight: deque[Task[Any]] = deque()
-        for value in values:
-            flight.append(self.submit(value, **options))
-            if len(flight) >= window:
-                yield flight.popleft().result()
-        while flight:
-            yield flight.popleft().result()
+
+class AsyncRemoteFunction(Generic[V]):
+    """``RemoteFunction`` for asyncio: the same names, awaited."""
+
+    def __init__(self, client: AsyncClient, name: str, codec: CodecLike = "bytes") -> None:
+        self._client = client
+        self.name = name
+        self.codec = codec_of(codec)
 
     def __repr__(self) -> str:
-        return f"<RemoteFunction {self.name} ({self.codec.name})>"
+        return f"<AsyncRemoteFunction {self.name} ({self.codec.name})>"
+
+    async def do(self, value: V, /, **options: Unpack[SubmitOptions]) -> Any:
+        """Ask, and wait for the answer; errors as in ``Client.do``, and ``CodecError``."""
+        return await (await self.submit(value, **options)).result()
+
+    async def do_background(self, value: V, /, **options: Unpack[BackgroundOptions]) -> Handle:
+        """Have it done some time; return once the server has it."""
+        return await self._client.do_background(self.name, self.codec.encode(value), **options)
+
+    async def submit(self, value: V, /, **options: Unpack[SubmitOptions]) -> AsyncTask[Any]:
+        """Ask; return as soon as the job is on its way."""
+        workload = self.codec.encode(value)
+        return await self._client.submit_decoded(self.name, workload, self.codec.decode, **options)
+
+    async def submit_background(
+        self, value: V, /, **options: Unpack[BackgroundOptions]
+    ) -> AsyncTask[None]:
+        """Have it done some time; the task is done at JOB_CREATED."""
+        return await self._client.submit_background(self.name, self.codec.encode(value), **options)
+
+    async def map(
+        self,
+        values: Iterable[V] | AsyncIterable[V],
+        /,
+        *,
+        window: int = 256,
+        ordered: bool = True,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncIterator[Any]:
+        """The results over many values, as they are asked for; see ``Client.map``."""
+        workloads = _encoded(values, self.codec.encode)
+        async for result in self._client.map(
+            self.name, workloads, window=window, ordered=ordered, **options
+        ):
+            yield self.codec.decode(result)
+
+
+async def _encoded(
+    values: Iterable[V] | AsyncIterable[V], encode: Callable[[V], bytes]
+) -> AsyncIterator[bytes]:
+    if isinstance(values, AsyncIterable):
+        async for value in values:
+            yield encode(value)
+    else:
+        for value in values:
+            yield encode(value)
