@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,14 +45,17 @@ class Server:
         self.port = port or free_port()
         self.address = Address("127.0.0.1", self.port)
         self._arguments = arguments
+        self._folder = tempfile.TemporaryDirectory(prefix="geartrain-test-")
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         start = [C_SERVER] if self.kind == "c" else [sys.executable, "-m", "geartrain.cli.gearmand"]
-        options = ["-p", str(self.port), "-L", "127.0.0.1", "-l", "none", "-P", os.devnull]
-        if self.kind != "c":
-            options = options[:-4] + ["-l", "none"]
+        options = ["-p", str(self.port), "-L", "127.0.0.1", "-l", "none"]
+        if self.kind == "c":
+            # The C server removes its pid file when it starts and when it ends: it must
+            # have one of its own, for the default is everybody's.
+            options += ["-P", f"{self._folder.name}/pid"]
         self._process = subprocess.Popen([*start, *options, *self._arguments])
         wait_until(self.is_up, within=20)
 
@@ -84,6 +87,7 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+        self._folder.cleanup()
 
 
 class RawWorker:
