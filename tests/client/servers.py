@@ -45,7 +45,7 @@ class Server:
         self.port = port or free_port()
         self.address = Address("127.0.0.1", self.port)
         self._arguments = arguments
-        self._folder = tempfile.TemporaryDirectory(prefix="geartrain-test-")
+        self._folder = ""
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -53,9 +53,10 @@ class Server:
         start = [C_SERVER] if self.kind == "c" else [sys.executable, "-m", "geartrain.cli.gearmand"]
         options = ["-p", str(self.port), "-L", "127.0.0.1", "-l", "none"]
         if self.kind == "c":
+            self._folder = tempfile.mkdtemp(prefix="geartrain-test-")
             # The C server removes its pid file when it starts and when it ends: it must
             # have one of its own, for the default is everybody's.
-            options += ["-P", f"{self._folder.name}/pid"]
+            options += ["-P", f"{self._folder}/pid"]
         self._process = subprocess.Popen([*start, *options, *self._arguments])
         wait_until(self.is_up, within=20)
 
@@ -73,6 +74,8 @@ class Server:
         if process is not None:
             process.kill()
             process.wait(patient(10))
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def __str__(self) -> str:
         return f"127.0.0.1:{self.port}"
@@ -87,7 +90,6 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-        self._folder.cleanup()
 
 
 class RawWorker:
