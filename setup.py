@@ -39,6 +39,7 @@ HOT = [
     "src/geartrain/frontends/*.py",
     "src/geartrain/server/reactor.py",
     "src/geartrain/server/session.py",
+    "src/geartrain/server/tls_session.py",
     "src/geartrain/server/turn.py",
 ]
 

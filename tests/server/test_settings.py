@@ -53,7 +53,7 @@ def test_file_sets_what_it_names_and_nothing_else(tmp_path: Path) -> None:
     ("text", "named"),
     [
         ("[limits]\nmax-memry = 1", "limits.max-memry is unknown; [limits] has "),
-        ("[limit]\nmax-memory = 1", "unknown table [limit]; known are [listen], [jobs]"),
+        ("[limit]\nmax-memory = 1", "unknown table [limit]; known are [listen], [tls], [jobs]"),
         ("[limits]\nmax-memory = 'lots'", "limits.max-memory: 'lots' is not valid: want a size"),
         ("[limits]\nmax-memory = nan", "limits.max-memory: nan is not valid"),
         ("[limits]\nmax-memory = inf", "limits.max-memory: inf is not valid"),
@@ -67,6 +67,8 @@ def test_file_sets_what_it_names_and_nothing_else(tmp_path: Path) -> None:
         ("[log]\nverbose = 3", "log.verbose: 3 is not valid: want one of FATAL"),
         ("[listen]\nlisten = 3", "listen.listen: 3 is not valid: want a list of texts"),
         ("[log]\nverbose = 'debug'", "log.verbose: 'debug' is not valid: want one of FATAL"),
+        ("[tls]\nssl-verify = 'yes'", "'yes' is not valid: want one of none optional required"),
+        ("[tls]\nssl-verify = true", "True is not valid: want one of none optional required"),
         ("[listen]\nlisten = [1]", "listen.listen: [1] is not valid: want a list of texts"),
         ("[listen]\nkeepalive-idle = 100000", "listen.keepalive-idle: 100000 is not valid"),
         ("[listen]\nport = [1]", "listen.port: [1] is not valid: want a text"),

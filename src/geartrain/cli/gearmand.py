@@ -37,6 +37,7 @@ log = logging.getLogger("geartrain.server")
 
 _TITLES = {
     "listen": "where it listens",
+    "tls": "TLS",
     "jobs": "jobs and workers",
     "limits": "limits that keep one peer from hurting the others",
     "process": "the process",
@@ -57,7 +58,16 @@ examples:
   gearmand --config FILE --check-args        say whether all is right, and stop
 
 signals: TERM, INT stop at once; USR1 stops when all jobs are done; HUP reopens the log
+and reads the TLS files anew
 """
+
+
+#: As in the C server, these go before what is said elsewhere.
+_TLS_VARIABLES = {
+    "ssl_ca_file": "GEARMAND_CA_CERTIFICATE",
+    "ssl_certificate": "GEARMAND_SERVER_PEM",
+    "ssl_key": "GEARMAND_SERVER_KEY",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -134,6 +144,10 @@ def read_settings(arguments: argparse.Namespace) -> s.Settings:
         value = getattr(arguments, name)
         if value is not None:
             found[name] = s.read_value(name, value, f"--{s.option_name(name)}")
+    if found.get("ssl"):
+        for name, variable in _TLS_VARIABLES.items():
+            if value := os.environ.get(variable):
+                found[name] = value
     settings = s.Settings(**found)  # type: ignore[arg-type]
     environment_port = os.environ.get("GEARMAND_PORT", "")
     if settings.port == "4730" and environment_port and "://" not in environment_port:
@@ -154,8 +168,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.check_args:
             from geartrain.server.jobserver import JobServer
             from geartrain.server.listener import port_number
+            from geartrain.server.tls_context import tls_context
 
             port_number(settings.port)
+            tls_context(settings)
             JobServer(settings)
             print("all settings are right")
             return 0
@@ -191,7 +207,12 @@ async def _serve(settings: s.Settings, server_log: ServerLog, descriptor: int) -
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.end)
         loop.add_signal_handler(signal.SIGUSR1, server.drain)
-        loop.add_signal_handler(signal.SIGHUP, server_log.reopen)
+
+        def reload() -> None:
+            server_log.reopen()
+            server.reload()
+
+        loop.add_signal_handler(signal.SIGHUP, reload)
         # Jobs hold no cycles of objects, so the collector would find nothing
         # in millions of them, slowly. What exists now never goes away.
         gc.collect()

@@ -33,6 +33,8 @@ from geartrain.server.loop import HostedLoop
 from geartrain.server.reactor import ACCEPTS, Reactor
 from geartrain.server.session import Session
 from geartrain.server.settings import Settings
+from geartrain.server.tls_context import tls_context, verification
+from geartrain.server.tls_session import LOOK_SECONDS, Door
 
 log = logging.getLogger("geartrain.server")
 
@@ -97,6 +99,9 @@ class JobServer:
         self._ended = asyncio.Event()
         self._draining_until = 0.0
         self._refused_at = 0.0
+        self._door: Door | None = None
+        self._door_watched = False
+        self._turned_away_at = 0.0
 
     # ── life ─────────────────────────────────────────────────────────────────
 
@@ -104,10 +109,11 @@ class JobServer:
         """Open the sockets and serve them.
 
         Raises:
-            ConfigurationError: an address cannot be bound.
+            ConfigurationError: an address cannot be bound, or a file for TLS not be used.
         """
         if self._reactor is not None:
             raise RuntimeError("this server has been started already; make a new JobServer")
+        context = tls_context(self.settings)
         loop = asyncio.get_running_loop()
         self._loop = loop
         self.broker.tick(self._wall(), self._steady())
@@ -126,6 +132,12 @@ class JobServer:
             house, self._accept, self._on_close, self.settings.max_output, self._wall, self._steady
         )
         self._reactor = reactor
+        if context is not None:
+            self._door = Door(
+                context, self.settings.ssl_handshake_timeout, self._steady, reactor.dismiss,
+                reactor.attend, self._turned_away,
+            )  # fmt: skip
+            log.info("TLS: certificates of clients: %s", verification(self.settings))
         for sock in self._listeners:
             reactor.listen(sock)
             name = sock.getsockname()
@@ -248,6 +260,8 @@ class JobServer:
         """Let what is due by the clocks happen now; for clocks that somebody turns."""
         if self._reactor is not None:
             self._ring()
+            if self._door is not None:
+                self._door.look()
             self._look_for_stalled(self._reactor)
 
     # ── connections ──────────────────────────────────────────────────────────
@@ -279,10 +293,14 @@ class JobServer:
             except OSError:
                 sock.close()  # gone before we could greet it
                 continue
-            session = reactor.admit(sock)
+            # Who reaches a unix socket is on this machine, and the file's mode lets it in.
+            door = self._door if sock.family != socket.AF_UNIX else None
+            session = reactor.admit(sock, door)
             where = address[0] if isinstance(address, tuple) else "unix"
             session.connection.address = str(where).encode()
             log.debug("connection %d from %s", session.number, where)
+            if door is not None and not self._door_watched:
+                self._look_at_door()
 
     def _cannot_accept(self, listener: socket.socket, error: OSError) -> None:
         """Out of descriptors (or worse): look away for a while instead of spinning."""
@@ -311,6 +329,41 @@ class JobServer:
 
     def _on_close(self, session: Session) -> None:
         log.debug("connection %d closed", session.number)
+
+    # ── TLS ──────────────────────────────────────────────────────────────────
+
+    def reload(self) -> None:
+        """Read the files for TLS anew; connections that there are stay as they are."""
+        if self._door is None:
+            return
+        try:
+            context = tls_context(self.settings)
+        except ConfigurationError as error:
+            log.error("TLS goes on with the certificate it had: %s", error)
+            return
+        if context is not None:
+            self._door.context = context
+            log.info("TLS: certificate read anew")
+
+    def _look_at_door(self) -> None:
+        """While somebody shakes hands, see to those who do not come to an end."""
+        door, loop, reactor = self._door, self._loop, self._reactor
+        self._door_watched = False
+        if door is None or loop is None or reactor is None:
+            return
+        door.look()
+        reactor.send()
+        if door.outside:
+            self._door_watched = True
+            loop.call_later(LOOK_SECONDS, self._look_at_door)
+
+    def _turned_away(self, session: Session, reason: str) -> None:
+        where = session.connection.address.decode()
+        log.debug("connection %d: no TLS with %s: %s", session.number, where, reason)
+        now = time.monotonic()
+        if now - self._turned_away_at >= 1.0:
+            self._turned_away_at = now
+            log.warning("no TLS with %s: %s", where, reason)
 
     def _sweep(self) -> None:
         loop, reactor = self._loop, self._reactor

@@ -23,6 +23,7 @@ from geartrain.frontends.gear import GearConnection
 from geartrain.frontends.port import House
 from geartrain.server.bell import Bell
 from geartrain.server.session import IN, Session
+from geartrain.server.tls_session import Door
 
 #: Sockets read before answers are sent.
 GRAIN: Final = 8
@@ -104,10 +105,13 @@ class Reactor:
         if self.listeners.pop(sock.fileno(), None) is not None:
             self._epoll.unregister(sock.fileno())
 
-    def admit(self, sock: socket.socket) -> Session:
-        """Let an accepted, non-blocking socket in."""
+    def admit(self, sock: socket.socket, door: Door | None = None) -> Session:
+        """Let an accepted, non-blocking socket in; through ``door`` if it is to speak TLS."""
         connection = GearConnection(sock.fileno(), self.house, self.touched)
-        session = Session(sock, connection, self._monotonic())
+        if door is not None:
+            session = door.session(sock, connection, self.touched)
+        else:
+            session = Session(sock, connection, self._monotonic())
         self.sessions[session.number] = session
         self._seat(session.number)
         self._seats[session.number] = session
@@ -129,7 +133,7 @@ class Reactor:
         self._epoll.unregister(session.number)
         self.broker.leave(session.connection)
         session.connection.hang_up()
-        session.socket.close()
+        session.close()
         self.interrupted = True
         self._on_close(session)
 
@@ -275,6 +279,11 @@ class Reactor:
                 self._settle(session)
         if at:
             touched.clear()
+
+    def attend(self, session: Session) -> None:
+        """Something has happened to a session that no socket has told us of."""
+        if session.number in self.sessions:
+            self._settle(session)
 
     def _settle(self, session: Session) -> None:
         """After something unusual: close, or watch for other things."""

@@ -92,9 +92,13 @@ class Session:
         connection = self.connection
         if self.blocked or self.lost:
             return
+        if connection.out:
+            self._send()
+
+    def _send(self) -> None:
+        """There is something to send, and nothing in the way."""
+        connection = self.connection
         out = connection.out
-        if not out:
-            return
         size = connection.out_bytes
         if size > JOIN_BYTES or self._sent_of_first:
             self._flush_vectors()
@@ -140,6 +144,10 @@ class Session:
             self._sent_of_first = left
         self._sent_of_first = 0
         connection.out_bytes = 0
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
 
     def wants(self) -> int:
         """What the poller should watch for now."""

@@ -26,8 +26,14 @@ TIME: Final = "seconds"
 FLAG: Final = "flag"
 TEXTS: Final = "texts"
 LEVEL: Final = "level"
+CHOICE: Final = "choice"
 
 LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
+
+#: Where the C server looks for what it is not told.
+DEFAULT_CERTIFICATE: Final = "/etc/ssl/certs/gearmand.pem"
+DEFAULT_KEY: Final = "/etc/ssl/certs/gearmand.key"
+DEFAULT_CA: Final = "/etc/ssl/certs/gearmand-ca.pem"
 
 _SIZE_UNITS: Final = {
     "": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 2**20, "mb": 2**20, "mib": 2**20,
@@ -49,6 +55,7 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     hidden: bool = False,
+    choices: tuple[str, ...] = (),
 ) -> Any:
     """Declare one setting; see ``Settings``."""
     return field(
@@ -56,6 +63,7 @@ def setting(
         metadata={
             "kind": kind, "help": help, "table": table, "short": short, "metavar": metavar,
             "least": least, "most": most, "hidden": hidden,
+            "choices": choices,
         },
     )  # fmt: skip
 
@@ -101,6 +109,33 @@ class Settings:
         120.0, TIME, "unacknowledged output for this long ends a connection (TCP_USER_TIMEOUT)",
         table="listen", least=0, most=2_000_000,
     )  # fmt: skip
+
+    # ── TLS ──────────────────────────────────────────────────────────────────
+    ssl: bool = setting(
+        False, FLAG, "speak TLS, and nothing else, on every port; unix sockets stay plain",
+        table="tls",
+    )  # fmt: skip
+    ssl_ca_file: str = setting(
+        "", TEXT, "PEM of the authorities that clients' certificates are checked against;"
+        " GEARMAND_CA_CERTIFICATE in the environment replaces it", table="tls", metavar="FILE",
+    )  # fmt: skip
+    ssl_certificate: str = setting(
+        "", TEXT, "PEM of the server's certificate and its chain; GEARMAND_SERVER_PEM in the"
+        f" environment replaces it (default: {DEFAULT_CERTIFICATE})", table="tls",
+        metavar="FILE",
+    )  # fmt: skip
+    ssl_key: str = setting(
+        "", TEXT, "PEM of its key; GEARMAND_SERVER_KEY in the environment replaces it (default:"
+        f" in the certificate's file, or {DEFAULT_KEY})", table="tls", metavar="FILE",
+    )  # fmt: skip
+    ssl_verify: str = setting(
+        "", CHOICE, "certificates of clients: none, optional or required (default: required if"
+        " there is an --ssl-ca-file, else none)", table="tls", metavar="HOW",
+        choices=("", "none", "optional", "required"),
+    )  # fmt: skip
+    ssl_handshake_timeout: float = setting(
+        5.0, TIME, "a TLS handshake that takes so long is given up", table="tls", least=0
+    )
 
     # ── jobs ─────────────────────────────────────────────────────────────────
     job_retries: int = setting(
@@ -255,6 +290,11 @@ def read_value(name: str, value: object, source: str) -> object:
         if isinstance(value, str) and value in LEVELS:
             return value
         want = "one of " + " ".join(LEVELS)
+    elif kind == CHOICE:
+        choices = meta["choices"]
+        if isinstance(value, str) and value in choices:
+            return value
+        want = "one of " + " ".join(choice for choice in choices if choice)
     elif kind == TEXT:
         if isinstance(value, (str, int)) and not isinstance(value, bool):
             return str(value)

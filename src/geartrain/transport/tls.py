@@ -107,6 +107,8 @@ def server_context(
         raise ConfigurationError(f"verify = {verify!r}: want none, optional or required")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A peer that asks for new keys over and over would have us work for it.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     _load_certificate(context, cert_file, key_file)
     if ca_file is not None:
         _load_ca(context, ca_file)
@@ -134,12 +136,31 @@ def _load_certificate(
                     pass
             except OSError as error:
                 raise ConfigurationError(f"TLS file {os.fspath(path)!r}: {_why(error)}") from error
+    names = os.fspath(cert) if key is None else f"{os.fspath(cert)}, {os.fspath(key)}"
+
+    def no_password() -> str:
+        # OpenSSL would ask on the terminal, and wait.
+        raise ConfigurationError(
+            f"certificate and key ({names}): the key is encrypted; give one that is not "
+            f"(openssl pkey -in FILE -out PLAIN), and keep it readable for its owner alone"
+        )
+
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, no_password)
     except OSError as error:
-        names = os.fspath(cert) if key is None else f"{os.fspath(cert)}, {os.fspath(key)}"
         raise ConfigurationError(f"certificate and key ({names}): {_why(error)}") from error
 
 
+#: What OpenSSL calls the faults that people meet.
+_FAULTS = {
+    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
+    "NO_START_LINE": "there is no certificate (or no key) in PEM in it",
+    "NO_CERTIFICATE_OR_CRL_FOUND": "there is no certificate in PEM in it",
+}
+
+
 def _why(error: OSError) -> str:
-    return getattr(error, "reason", None) or error.strerror or str(error)
+    reason = getattr(error, "reason", None) or ""
+    if not reason and "PEM lib" in str(error):
+        reason = "NO_START_LINE"
+    return _FAULTS.get(reason, reason) or error.strerror or str(error)
