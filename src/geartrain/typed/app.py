@@ -22,11 +22,10 @@ from geartrain.errors import ConfigurationError
 from geartrain.retry import Retry, retry_of
 from geartrain.transport.address import Servers
 from geartrain.transport.tls import TLSLike
-from geartrain.typed.call import Call
+from geartrain.typed.call import Call, Middleware
 from geartrain.typed.declaration import UniqueLike, declare
 from geartrain.typed.function import AwaitedFunction, Function, GeneratorFunction
 from geartrain.typed.lifespans import Lifespan, Lifespans, manager_of
-from geartrain.typed.running import Middleware, handler_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -369,6 +368,8 @@ class App:
             only: names, without namespace; None: all.
             exclude: names of those to leave out.
         """
+        # Here, since those who only call need none of it.
+        from geartrain.typed.running import handler_of
         from geartrain.worker.sync import Worker
 
         # A worker may have put its own namespace before all names.

@@ -6,7 +6,7 @@ What ``Function`` and ``AsyncFunction`` share; they add the waiting.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from geartrain.typed.declaration import Declaration
 from geartrain.typed.options import AllOptions, check_names
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from geartrain.client.aio import AsyncClient
     from geartrain.client.sync import Client
     from geartrain.worker.job import Job
+
+
+#: Takes a job and the rest of the chain; returns what the function has returned.
+Middleware: TypeAlias = "Callable[[Job, Callable[[Job], Any]], Any]"
 
 
 class Home(Protocol):
@@ -33,7 +37,7 @@ class Home(Protocol):
         """Everything that can be done here, by name."""
 
     @property
-    def layers(self) -> list[Callable[..., Any]]:
+    def layers(self) -> list[Middleware]:
         """The middleware around its functions, outermost first."""
 
     @property

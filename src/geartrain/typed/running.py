@@ -15,17 +15,14 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
 
 from geartrain.errors import Fail, JobFinished, Requeue, StopWorker
-from geartrain.typed.call import Call
+from geartrain.typed.call import Call, Middleware
 from geartrain.worker.aio_slot import AsyncLink, ThreadLink
 from geartrain.worker.functions import payload_of, send_item
 from geartrain.worker.job import Job, Status, log
-
-#: Takes a job and the rest of the chain; returns what the function has returned.
-Middleware: TypeAlias = Callable[[Job, Callable[[Job], Any]], Any]
 
 #: They say what is to become of the job: trying again is not among it.
 _FINAL = (Fail, Requeue, StopWorker, JobFinished)
@@ -185,11 +182,17 @@ class _Loop:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.runner = asyncio.Runner()
+        self.loop = asyncio.new_event_loop()
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run it to its end, in a copy of this thread's context: current_job() is the job."""
+        task = self.loop.create_task(coroutine, context=contextvars.copy_context())
+        return self.loop.run_until_complete(task)
 
     def __del__(self) -> None:
+        # With its thread; or in a fork, where the parent still uses what is below it.
         if self.pid == os.getpid():
-            self.runner.close()
+            self.loop.close()
 
 
 _kept = threading.local()
@@ -199,5 +202,4 @@ def _run(coroutine: Any) -> Any:
     loop: _Loop | None = getattr(_kept, "loop", None)
     if loop is None or loop.pid != os.getpid():
         loop = _kept.loop = _Loop()
-    # In a copy of this thread's context, where current_job() is the job.
-    return loop.runner.run(coroutine, context=contextvars.copy_context())
+    return loop.run(coroutine)
