@@ -108,7 +108,9 @@ def cases(scale: Scale) -> list[Case]:
             "durable submits, SQLite, 8 clients, 64 in flight each",
             (OURS, IN_MEMORY, C_SQLITE),
             (
-                Measure("rate", "submits/s", "", (at_least(50, C_SQLITE), at_least(0.25, IN_MEMORY))),
+                Measure(
+                    "rate", "submits/s", "", (at_least(50, C_SQLITE), at_least(0.25, IN_MEMORY))
+                ),
                 Measure("cpu", "server CPU per submit", "µs"),
             ),
             partial(submits, scale.size(100_000, 20_000), scale.size(2_000, 500)),
