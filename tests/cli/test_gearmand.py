@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from geartrain.cli.gearmand import main
+from geartrain.cli.gearmand import build_parser, main, read_settings
+from geartrain.server.settings import Settings
 from tests.conformance.servers import free_port, python_environment
 from tests.conformance.wire import Wire
 from tests.support import patient, wait_until
@@ -132,7 +133,8 @@ def test_help_names_every_option_of_the_c_server() -> None:
         "--keepalive-idle", "--keepalive-interval", "--keepalive-count", "-l --log-file",
         "-L --listen", "-p --port", "-P --pid-file", "-R --round-robin", "--syslog",
         "--coredump", "-t --threads", "-u --user", "--verbose", "-V --version",
-        "-w --worker-wakeup", "--check-args",
+        "-w --worker-wakeup", "--check-args", "--config-file", "-r --protocol", "--http-port",
+        "--ssl", "--ssl-ca-file", "--ssl-certificate", "--ssl-key", "--ssl-verify",
     ):  # fmt: skip
         short, _, long = option.rpartition(" ")
         assert re.search(rf"^  {short}.*{long}\b", done.stdout, re.MULTILINE), option
@@ -158,17 +160,46 @@ def test_c_servers_command_line_is_accepted() -> None:
         (["--job-ret", "3"], "unrecognised option '--job-ret'"),
         (["operand"], "unrecognised option 'operand'"),
         ([""], "unrecognised option ''"),
-        (["-j", "x"], "--job-retries: 'x' is not valid: want a whole number"),
-        (["-j", "-2"], "--job-retries: '-2' is not valid"),
+        (["-j", "x"], "the argument ('x') for option '--job-retries' is invalid: want a whole"),
+        (["-j", "-2"], "the argument ('-2') for option '--job-retries' is invalid"),
         (["-p", "no-such-service"], "port 'no-such-service' is neither"),
         (["-p", "70000"], "port '70000' is neither"),
-        (["--verbose", "debug"], "--verbose: 'debug' is not valid: want one of FATAL"),
-        (["--hashtable-buckets", "0"], "--hashtable-buckets: '0' is not valid"),
-        (["--max-memory", "lots"], "--max-memory: 'lots' is not valid: want a size"),
+        (
+            ["--verbose", "debug"],
+            "Invalid value for --verbose supplied: 'debug': want one of FATAL",
+        ),
+        (["--hashtable-buckets", "0"], "hashtable-buckets has to be greater than 0"),
+        (["--max-memory", "lots"], "('lots') for option '--max-memory' is invalid: want a size"),
         (["--job-handle-prefix", "a b"], "job-handle-prefix 'a b' holds white space"),
         (["--job-handle-prefix", "x" * 60], "too long"),
+        (
+            ["-j", "2147483648"],
+            "for option '--job-retries' is invalid: want a whole number, at least",
+        ),
+        (["-j", "1.5"], "the argument ('1.5') for option '--job-retries' is invalid"),
+        (["-j", ""], "the argument ('') for option '--job-retries' is invalid"),
+        (["-b", "0"], "the argument ('0') for option '--backlog' is invalid"),
+        (["-f", "-1"], "the argument ('-1') for option '--file-descriptors' is invalid"),
+        (["-f", "many"], "the argument ('many') for option '--file-descriptors' is invalid"),
+        (["--verbose", "INFO "], "Invalid value for --verbose supplied: 'INFO '"),
+        (["--verbose", ""], "Invalid value for --verbose supplied: ''"),
+        (["--verbose"], "the required argument for option '--verbose' is missing"),
+        (["-p"], "the required argument for option '--port' is missing"),
+        (["--daemon=1"], "option '--daemon' does not take any arguments"),
+        (["--hashtable-buckets", "x"], "('x') for option '--hashtable-buckets' is invalid"),
+        (["-r", "foo"], "Unknown protocol module : foo"),
+        (
+            ["-r", "http"],
+            "--protocol http: geartrain speaks no HTTP yet; leave --protocol http out",
+        ),
+        (["--protocol=http", "--http-port", "8080"], "submit with gearman(1)"),
+        (["--http-port", "8080"], "--http-port: geartrain speaks no HTTP yet; leave --http-port"),
+        (
+            ["--config-file", "/no/such"],
+            "Could not open configuration file. /no/such: No such file",
+        ),
         (["--config", "/no/such/file.toml"], "cannot read /no/such/file.toml: No such file"),
-        (["--keepalive-idle", "40000"], "--keepalive-idle: '40000' is not valid"),
+        (["--keepalive-idle", "40000"], "('40000') for option '--keepalive-idle' is invalid"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(
@@ -249,6 +280,84 @@ def test_command_line_wins_over_the_file_and_the_file_over_defaults(
     wire.expect_bytes(b"OK\r\n")
     assert server.process.wait(patient(10.0)) == 0
     wire.close()
+
+
+def settings_of(*words: str) -> Settings:
+    return read_settings(build_parser().parse_args(words))
+
+
+def test_options_file_of_the_c_servers_is_read_and_the_command_line_goes_before_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "gearmand.conf"
+    path.write_text("--port=4731 -L 10.0.0.1\n\n  --job-retries\t3 bare words\n--exceptions\n")
+    toml = tmp_path / "gearmand.toml"
+    toml.write_text("[jobs]\njob-retries = 5\n")
+
+    found = settings_of("--config-file", str(path), "-L", "127.0.0.1")
+    both = settings_of(f"--config-file={path}", "--config", str(toml), "-p", "4732")
+
+    assert (found.port, found.listen, found.job_retries) == ("4731", ("127.0.0.1",), 3)
+    assert found.exceptions
+    assert (both.port, both.listen, both.job_retries) == ("4732", ("10.0.0.1",), 5)
+
+
+def test_options_file_at_its_usual_place_is_read_if_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gearmand.conf"
+    monkeypatch.setattr("geartrain.cli.gearmand.DEFAULT_CONFIG_FILE", str(path))
+
+    assert settings_of().job_retries == -1
+    path.write_text("-j 3")
+    assert settings_of().job_retries == 3
+    toml = tmp_path / "gearmand.toml"
+    toml.write_text("")
+    # Who has a TOML file has moved on.
+    assert settings_of("--config", str(toml)).job_retries == -1
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("-j x", "the argument ('x') for option '--job-retries' is invalid"),
+        ("-p 1 --bogus 5", "unrecognised option '--bogus'"),
+        ("-v", "unrecognised option '-v'"),
+        ("--port", "the required argument for option '--port' is missing"),
+        ("--protocol http", "--protocol http: geartrain speaks no HTTP yet"),
+        ("-r foo", "Unknown protocol module : foo"),
+        ("\udcff", "Could not open configuration file."),
+    ],
+)
+def test_fault_in_the_options_file_names_the_file(
+    tmp_path: Path, text: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gearmand.conf"
+    path.write_text(text, errors="surrogateescape")
+
+    assert main(["--config-file", str(path), "--check-args"]) == 1
+
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert str(path) in said
+    assert named in said
+
+
+def test_descriptors_and_coredump_are_as_asked(start: type[Started]) -> None:
+    server = start("-f", "512", "-b", "7", "--coredump")  # type: ignore[arg-type]
+    server.wire().close()
+
+    limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+
+    assert re.search(r"^Max open files +512 ", limits, re.MULTILINE)
+    assert server.end() == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may raise any limit")
+def test_more_descriptors_than_the_system_allows_are_refused_by_name() -> None:
+    said = one_line(run("-L", "127.0.0.1", "-p", "0", "-f", "1000000000"))
+
+    assert "cannot set file-descriptors to 1000000000" in said
 
 
 def test_port_comes_from_the_environment_where_none_is_given() -> None:

@@ -1,8 +1,8 @@
 """``gearmand``: the job server as a command.
 
 The command line is the C server's, made from the table of ``server.settings``; a
-TOML file may say the same things. The order is: defaults, file, command line, and
-only then is anything opened.
+file of options as the C server's, or a TOML file, may say the same things. The order
+is: defaults, options file, TOML file, command line, and only then is anything opened.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import asyncio
 import gc
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from geartrain import __version__
@@ -70,15 +72,33 @@ _TLS_VARIABLES = {
 }
 
 
+#: Where the C server looks for options when it is not told where.
+DEFAULT_CONFIG_FILE = "/etc/gearmand.conf"
+
+#: What the C server says of some values; ours follows it with what is allowed.
+_C_TEXTS = {
+    "verbose": "Invalid value for --verbose supplied",
+    "hashtable_buckets": "hashtable-buckets has to be greater than 0",
+}
+
+
 class _Parser(argparse.ArgumentParser):
+    #: The file that is being read, if it is not the command line.
+    source = ""
+
     def error(self, message: str) -> NoReturn:
+        option = re.match(r"argument (?:-\w/)?(--[\w-]+): (.*)", message)
         if message.startswith("unrecognized arguments: "):
-            option = message.partition(": ")[2].split(" ")[0]
-            message = f"unrecognised option '{option}'"
-        self.exit(1, f"gearmand: {message}; see gearmand --help\n")
+            word = message.partition(": ")[2].split(" ")[0]
+            message = f"unrecognised option '{word}'"
+        elif option and option[2].startswith("expected"):
+            message = f"the required argument for option '{option[1]}' is missing"
+        elif option and option[2].startswith("ignored explicit argument"):
+            message = f"option '{option[1]}' does not take any arguments"
+        raise ConfigurationError(f"{self.source}{message}; see gearmand --help")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> _Parser:
     """The command line, from the table of settings."""
     parser = _Parser(
         prog="gearmand",
@@ -93,6 +113,12 @@ def build_parser() -> argparse.ArgumentParser:
     general.add_argument("-h", "--help", action="help", help="show this help and stop")
     general.add_argument("-V", "--version", action="store_true", help="show the version and stop")
     general.add_argument("--config", metavar="FILE.toml", help="read settings from a TOML file")
+    general.add_argument(
+        "--config-file", metavar="FILE",
+        help="read options from a file as the C server's: words as on the command line, without"
+        f" quotes and comments (default: {DEFAULT_CONFIG_FILE}, if it is there and there is no"
+        " --config); the command line goes before it",
+    )  # fmt: skip
     general.add_argument("--check-args", action="store_true", help="check all settings and stop")
     groups: dict[str, Any] = {}
     for name, one in s.FIELDS.items():
@@ -112,7 +138,36 @@ def build_parser() -> argparse.ArgumentParser:
             if meta["kind"] == s.TEXTS:
                 extra["action"] = "append"
         groups[table].add_argument(*flags, **extra)
+    missing = parser.add_argument_group("in the C server, and not here")
+    missing.add_argument("-r", "--protocol", metavar="NAME", help="refused: there is no HTTP here")
+    missing.add_argument("--http-port", metavar="PORT", help="refused, as --protocol http")
     return parser
+
+
+def read_config_file(path: str, parser: _Parser) -> argparse.Namespace | None:
+    """The options in a file; None when the default file is not there.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or an option in it is unknown.
+    """
+    try:
+        words = Path(path or DEFAULT_CONFIG_FILE).read_text(encoding="utf-8").split()
+    except (OSError, ValueError) as error:
+        if not path and isinstance(error, FileNotFoundError):
+            return None
+        cause = (error.strerror if isinstance(error, OSError) else None) or error
+        hint = "" if path else "; name another with --config-file, such as /dev/null"
+        raise ConfigurationError(
+            f"Could not open configuration file. {path or DEFAULT_CONFIG_FILE}: {cause}{hint}"
+        ) from error
+    parser.source = f"{path or DEFAULT_CONFIG_FILE}: "
+    found, others = parser.parse_known_args(words)
+    for word in others:
+        # As the C server: words that are no options are passed over.
+        if word.startswith("-"):
+            parser.error(f"unrecognized arguments: {word}")
+    parser.source = ""
+    return found
 
 
 def _help(meta: Any, default: object) -> str:
@@ -134,16 +189,20 @@ def _size(count: int) -> str:
 
 
 def read_settings(arguments: argparse.Namespace) -> s.Settings:
-    """Defaults, then the file, then the command line.
+    """Defaults, then the files, then the command line.
 
     Raises:
         ConfigurationError: something is unknown, unreadable or out of range.
     """
-    found: dict[str, object] = s.read_toml(arguments.config) if arguments.config else {}
-    for name in s.FIELDS:
-        value = getattr(arguments, name)
-        if value is not None:
-            found[name] = s.read_value(name, value, f"--{s.option_name(name)}")
+    found: dict[str, object] = {}
+    path = arguments.config_file
+    if path is not None or not arguments.config:
+        options = read_config_file(path or "", build_parser())
+        if options is not None:
+            _take(options, found, f"{path or DEFAULT_CONFIG_FILE}: ")
+    if arguments.config:
+        found.update(s.read_toml(arguments.config))
+    _take(arguments, found, "")
     if found.get("ssl"):
         for name, variable in _TLS_VARIABLES.items():
             if value := os.environ.get(variable):
@@ -155,30 +214,61 @@ def read_settings(arguments: argparse.Namespace) -> s.Settings:
     return settings
 
 
+def _take(arguments: argparse.Namespace, found: dict[str, object], source: str) -> None:
+    """Read what was given in words, in the C server's way of refusing it."""
+    if arguments.protocol is not None and arguments.protocol != "http":
+        raise ConfigurationError(f"{source}Unknown protocol module : {arguments.protocol}")
+    if arguments.protocol is not None or arguments.http_port is not None:
+        option = "--protocol http" if arguments.protocol is not None else "--http-port"
+        raise ConfigurationError(
+            f"{source}{option}: geartrain speaks no HTTP yet; leave {option} out, and submit with "
+            f"gearman(1) or a client library, from a handler of your web server if it must be HTTP"
+        )
+    for name in s.FIELDS:
+        value = getattr(arguments, name)
+        if value is None:
+            continue
+        try:
+            found[name] = s.read_value(name, value, s.option_name(name))
+        except s.BadValue as error:
+            text = f"the argument ({value!r}) for option '--{s.option_name(name)}' is invalid"
+            if name in _C_TEXTS and not (name == "hashtable_buckets" and not _is_number(value)):
+                text = f"{_C_TEXTS[name]}: {value!r}"
+            raise ConfigurationError(f"{source}{text}: want {error.want}") from error
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("+-").isdigit()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
+    try:
+        return _main(argv)
+    except ConfigurationError as error:
+        print(f"gearmand: {error}", file=sys.stderr)
+        return 1
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.version:
         from geartrain.server.jobserver import PROTOCOL_VERSION
 
         print(f"\ngearmand {PROTOCOL_VERSION} - geartrain {__version__} ({describe()})")
         return 0
-    try:
-        settings = read_settings(arguments)
-        if arguments.check_args:
-            from geartrain.server.jobserver import JobServer
-            from geartrain.server.listener import port_number
-            from geartrain.server.tls_context import tls_context
+    settings = read_settings(arguments)
+    if arguments.check_args:
+        from geartrain.server.jobserver import JobServer
+        from geartrain.server.listener import port_number
+        from geartrain.server.tls_context import tls_context
 
-            port_number(settings.port)
-            tls_context(settings)
-            JobServer(settings)
-            print("all settings are right")
-            return 0
-        return run(settings)
-    except ConfigurationError as error:
-        print(f"gearmand: {error}", file=sys.stderr)
-        return 1
+        port_number(settings.port)
+        tls_context(settings)
+        JobServer(settings)
+        print("all settings are right")
+        return 0
+    return run(settings)
 
 
 def run(settings: s.Settings) -> int:

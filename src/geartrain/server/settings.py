@@ -44,6 +44,20 @@ _TIME_UNITS: Final = {
 }  # fmt: skip
 
 
+class BadValue(ConfigurationError):
+    """A value that a setting cannot have.
+
+    Attributes:
+        value: what it was.
+        want: what is allowed.
+    """
+
+    def __init__(self, source: str, value: object, want: str) -> None:
+        super().__init__(f"{source}: {value!r} is not valid: want {want}")
+        self.value = value
+        self.want = want
+
+
 def setting(
     default: Any,
     kind: str,
@@ -141,6 +155,7 @@ class Settings:
     job_retries: int = setting(
         -1, COUNT, "times a job is given out before the loss of its worker makes it fail;"
         " -1: for ever, 0 is the same as 1", table="jobs", short="j", least=-1,
+        most=2**31 - 1,
     )  # fmt: skip
     job_handle_prefix: str = setting(
         "", TEXT, "what job handles begin with (default: H:<host name>)", table="jobs",
@@ -148,7 +163,7 @@ class Settings:
     )  # fmt: skip
     worker_wakeup: int = setting(
         1, COUNT, "sleeping workers woken for each waiting job; 0: all of them",
-        table="jobs", short="w", least=0,
+        table="jobs", short="w", least=0, most=2**31 - 1,
     )  # fmt: skip
     wakeup_delay: float = setting(
         1.0, TIME, "a woken worker that does not grab a job for so long is passed over;"
@@ -270,7 +285,7 @@ def read_value(name: str, value: object, source: str) -> object:
         source: how to call the place it came from.
 
     Raises:
-        ConfigurationError: naming source, value and what is allowed.
+        BadValue: naming source, value and what is allowed.
     """
     meta = FIELDS[name].metadata
     kind = meta["kind"]
@@ -316,7 +331,7 @@ def read_value(name: str, value: object, source: str) -> object:
         bounds = [f"at least {least:g}"] if least is not None else []
         bounds += [f"at most {most:g}"] if most is not None else []
         want += ", " + " and ".join(bounds)
-    raise ConfigurationError(f"{source}: {value!r} is not valid: want {want}")
+    raise BadValue(source, value, want)
 
 
 def _whole(value: object) -> int | None:
