@@ -7,7 +7,7 @@ richer one (``geartrain.App``).
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Unpack
 
 from geartrain.client.handle import Handle
 from geartrain.client.options import BackgroundOptions, SubmitOptions
@@ -15,11 +15,74 @@ from geartrain.client.waiting import Task
 from geartrain.codecs import CodecLike, codec_of
 
 if TYPE_CHECKING:
-    from geartrain.client.aio import AsyncClient
     from geartrain.client.aio_waiting import AsyncTask
-    from geartrain.client.sync import Client
 
 V = TypeVar("V")
+T = TypeVar("T")
+
+
+class Asking(Protocol):
+    """What a remote function needs of a ``Client``, which offers remote functions itself."""
+
+    def do_background(
+        self, function: str, workload: bytes, /, **options: Unpack[BackgroundOptions]
+    ) -> Handle: ...
+
+    def submit_decoded(
+        self,
+        function: str,
+        workload: bytes,
+        decode: Callable[[bytes], T],
+        /,
+        **options: Unpack[SubmitOptions],
+    ) -> Task[T]: ...
+
+    def submit_background(
+        self, function: str, workload: bytes, /, **options: Unpack[BackgroundOptions]
+    ) -> Task[None]: ...
+
+    def map(
+        self,
+        function: str,
+        workloads: Iterable[bytes],
+        /,
+        *,
+        window: int = 256,
+        ordered: bool = True,
+        **options: Unpack[SubmitOptions],
+    ) -> Iterator[bytes]: ...
+
+
+class AsyncAsking(Protocol):
+    """The same of an ``AsyncClient``."""
+
+    async def do_background(
+        self, function: str, workload: bytes, /, **options: Unpack[BackgroundOptions]
+    ) -> Handle: ...
+
+    async def submit_decoded(
+        self,
+        function: str,
+        workload: bytes,
+        decode: Callable[[bytes], T],
+        /,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncTask[T]: ...
+
+    async def submit_background(
+        self, function: str, workload: bytes, /, **options: Unpack[BackgroundOptions]
+    ) -> AsyncTask[None]: ...
+
+    def map(
+        self,
+        function: str,
+        workloads: AsyncIterable[bytes],
+        /,
+        *,
+        window: int = 256,
+        ordered: bool = True,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncIterator[bytes]: ...
 
 
 class RemoteFunction(Generic[V]):
@@ -30,7 +93,7 @@ class RemoteFunction(Generic[V]):
         codec: turns values into workloads, and results into values.
     """
 
-    def __init__(self, client: Client, name: str, codec: CodecLike = "bytes") -> None:
+    def __init__(self, client: Asking, name: str, codec: CodecLike = "bytes") -> None:
         self._client = client
         self.name = name
         self.codec = codec_of(codec)
@@ -75,7 +138,7 @@ class RemoteFunction(Generic[V]):
 class AsyncRemoteFunction(Generic[V]):
     """``RemoteFunction`` for asyncio: the same names, awaited."""
 
-    def __init__(self, client: AsyncClient, name: str, codec: CodecLike = "bytes") -> None:
+    def __init__(self, client: AsyncAsking, name: str, codec: CodecLike = "bytes") -> None:
         self._client = client
         self.name = name
         self.codec = codec_of(codec)
