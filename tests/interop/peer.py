@@ -6,6 +6,7 @@ programs behind them are in ``peers/``, where README.md has what is said to them
 
 from __future__ import annotations
 
+import functools
 import json
 import queue
 import shutil
@@ -62,20 +63,29 @@ class Peer:
 
     def check(self) -> None:
         """Skip the test if this peer is not installed; on CI, fail."""
-        if shutil.which(self.runs[0]) is None:
-            absent(f"{self.name}: no {self.runs[0]} (tests/interop/install.sh brings it)")
-        probe = {
-            "php": [*self.runs, "-r", "exit(extension_loaded('gearman') ? 0 : 1);"],
-            "perl": [*self.runs, "-MGearman::Worker", "-e", "1"],
-            "npm": [*self.runs, "-e", "require('gearman')"],
-            "gearmanode": [*self.runs, "-e", "require('gearmanode')"],
-            "gear": [*self.runs, "-c", "import gear"],
-            "pygearman": [*self.runs, "-c", "import gearman"],
-            "geartrain": [*self.runs, "-c", "import geartrain"],
-        }[self.name]
-        found = subprocess.run(probe, env=environment(self), capture_output=True, cwd=HERE)
-        if found.returncode:
-            absent(f"{self.name}: its library is not installed (tests/interop/install.sh)")
+        missing = what_is_missing(self)
+        if missing:
+            absent(f"{self.name}: {missing} (tests/interop/install.sh brings it)")
+
+
+@functools.cache
+def what_is_missing(peer: Peer) -> str:
+    """What keeps a peer from running; nothing, if it is there."""
+    if shutil.which(peer.runs[0]) is None:
+        return f"no {peer.runs[0]}"
+    probe = {
+        "php": ["-r", "exit(extension_loaded('gearman') ? 0 : 1);"],
+        "perl": ["-MGearman::Worker", "-e", "1"],
+        "npm": ["-e", "require('gearman')"],
+        "gearmanode": ["-e", "require('gearmanode')"],
+        "gear": ["-c", "import gear"],
+        "pygearman": ["-c", "import gearman"],
+        "geartrain": ["-c", "import geartrain"],
+    }[peer.name]
+    found = subprocess.run(
+        [*peer.runs, *probe], env=environment(peer), capture_output=True, cwd=HERE
+    )
+    return "its library is not installed" if found.returncode else ""
 
 
 PEERS = {

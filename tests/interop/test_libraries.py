@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.conformance.servers import OURS, Server
 from tests.conformance.wire import T, Wire
-from tests.interop.peer import PEERS, Client, Worker
+from tests.interop.peer import FUNCTIONS, PEERS, Client, Worker
 from tests.support import wait_until
 
 
@@ -85,53 +86,30 @@ def test_perl_understands_the_administrators_answers(server: Server, wire: Wire)
     wire.workloads()
 
 
-# ── who they say they are ────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("php", b"php"),
-        ("perl", b"perl"),
-        ("npm", b"npm"),
-        ("gearmanode", b"gearmanode"),
-        ("gear", b"gear"),
-        ("pygearman", b"pygearman"),
-        ("geartrain", b"geartrain"),
-    ],
-)
-def test_worker_is_listed_under_its_id(
-    server: Server, wire: Wire, tmp_path: Path, name: str, shown: bytes
-) -> None:
-    def words() -> list[bytes]:
-        wire.send_bytes(b"workers\n")
-        return next(
-            (line.split() for line in wire.read_list() if f"{name}-reverse".encode() in line), []
-        )
-
-    with Worker(PEERS[name], server, tmp_path / "notes"):
-        wait_until(lambda: words()[2:3] == [shown])
-        assert {word.decode() for word in words()[4:]} == {
-            f"{name}-{function}" for function in ("reverse", "chatty", "fail", "raise", "note")
-        }
-
-
-# ── what becomes of their jobs ───────────────────────────────────────────────
+# ── who they are, and what becomes of their jobs ────────────────────────────
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_worker_that_is_killed_loses_no_job(
+def test_worker_is_listed_under_its_id_and_loses_no_job_when_it_is_killed(
     server: Server, wire: Wire, tmp_path: Path, name: str
 ) -> None:
-    # It takes the job, and before it can answer it is gone.
     function = f"{name}-reverse".encode()
+
+    def words() -> list[bytes]:
+        wire.send_bytes(b"workers\n")
+        return next((line.split() for line in wire.read_list() if function in line), [])
+
     with Worker(PEERS[name], server, tmp_path / "notes") as worker:
-        worker.process.send_signal(19)  # SIGSTOP: it takes nothing in any more
+        wait_until(lambda: words()[2:3] == [name.encode()])
+        assert sorted(words()[4:]) == sorted(f"{name}-{word}".encode() for word in FUNCTIONS)
+
+        # Stopped, it takes in nothing more; then it is gone before it can answer.
+        worker.process.send_signal(signal.SIGSTOP)
         handle = wire.submit(function, b"abc")
         worker.process.kill()
         worker.process.wait()
-
         wait_until(lambda: wire.counts(function) == (1, 0, 0))
+
     with Worker(PEERS[name], server, tmp_path / "notes"):
         wire.expect(T.WORK_COMPLETE, handle, b"cba")
 

@@ -198,7 +198,7 @@ def test_client_gives_up_waiting_and_goes_on(client_of: Clients, client: str) ->
     assert "timeout" in answer["error"].lower()
 
 
-# ── exceptions: last, because a connection that asked for them keeps the option ─────────
+# ── exceptions: last, since a connection that asked for them keeps the option ──
 
 
 @pairs
