@@ -33,7 +33,8 @@ def test_the_page_of_limits_has_the_defaults_of_the_table(root: Path) -> None:
 
     assert f"| `max-packet-bytes` | {settings.max_packet_bytes // mib} MiB |" in page
     assert f"| `packet-timeout` | {settings.packet_timeout:g} s |" in page
-    assert f"| `handshake-timeout` | {settings.handshake_timeout:g} s |" in page
+    silence_of = f"{settings.handshake_timeout:g} s; {settings.ssl_handshake_timeout:g} s"
+    assert f"with TLS `ssl-handshake-timeout` | {silence_of} |" in page
     assert f"| {settings.pause_output // mib} MiB, {settings.max_output // mib} MiB |" in page
     assert settings.max_functions == 1_000_000
     assert (settings.max_connections, settings.max_jobs_per_function, settings.max_memory) == (
