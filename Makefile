@@ -8,11 +8,6 @@ LONG ?= 600
 PYTEST := $(PY) -m pytest
 PYTHONS ?= 3.11 3.12 3.13
 
-# A CI machine may be busy with others: deadlines are stretched there, nothing else.
-ifeq ($(CI),true)
-export GEARTRAIN_PATIENCE ?= 4
-endif
-
 # pytest ends with 5 when there was nothing to run: no fault for a suite that
 # is still to be written.
 MAYBE_NONE = || [ $$? -eq 5 ]
