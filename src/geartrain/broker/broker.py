@@ -13,6 +13,7 @@ from geartrain.broker import (
     dispatch,
     inspection,
     intake,
+    keeping,
     progress,
     timekeeping,
 )
@@ -184,6 +185,55 @@ class Broker:
                 if known.lower() == lowered:
                     return candidate
         return function
+
+    # ── the store ────────────────────────────────────────────────────────────
+
+    def take_adds(self, most: int, most_bytes: int) -> list[Job]:
+        """Jobs that are to be stored, as one batch; each is answered by one call below."""
+        return keeping.take_adds(self.state, most, most_bytes)
+
+    def take_ends(self) -> list[Job]:
+        """Jobs that the store is to forget."""
+        ends = self.state.ends
+        self.state.ends = []
+        return ends
+
+    def take_retried(self) -> list[Job]:
+        """Jobs whose number of attempts the store is to note."""
+        retried = self.state.retried
+        self.state.retried = []
+        return retried
+
+    def stored(self, job: Job) -> None:
+        """It is on the disk: it may be done, and its submitters are told."""
+        keeping.stored(self.state, job)
+
+    def merged(self, job: Job, handle: bytes) -> None:
+        """The store has a job with this key already: that one's handle is the answer."""
+        keeping.merged(self.state, job, handle)
+
+    def not_stored(self, job: Job, text: bytes) -> None:
+        """It could not be stored: its submitters are refused."""
+        keeping.not_stored(self.state, job, text)
+
+    def restore(
+        self,
+        handle: bytes,
+        name: bytes,
+        unique: bytes,
+        workload: bytes,
+        priority: int,
+        reducer: bytes,
+        attempts: int,
+    ) -> bool:
+        """A job comes back from the store; False when it is here already."""
+        return keeping.restore(
+            self.state, handle, name, unique, workload, priority, reducer, attempts
+        )
+
+    def page(self, name: bytes, count: int) -> None:
+        """So many jobs of this function are in the store and not in memory."""
+        keeping.page(self.state, name, count)
 
     # ── time ─────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,17 @@ from __future__ import annotations
 from geartrain.broker import progress
 from geartrain.broker.dispatch import enqueue, leave_crew, rest, wake
 from geartrain.broker.state import State
-from geartrain.broker.tables import DELAYED, QUEUED, RUNNING, Function, Job, Peer
+from geartrain.broker.tables import (
+    DELAYED,
+    KEPT,
+    QUEUED,
+    RUNNING,
+    STORING,
+    UNKEPT,
+    Function,
+    Job,
+    Peer,
+)
 
 
 def leave(state: State, peer: Peer) -> None:
@@ -61,6 +71,8 @@ def take_out(state: State, job: Job) -> None:
         if job.limit is not None:
             state.epochs.cancel(job.limit)
             job.limit = None
+    elif job.state == STORING:
+        function.storing -= 1
 
 
 def lose(state: State, job: Job) -> None:
@@ -85,6 +97,10 @@ def lose(state: State, job: Job) -> None:
         progress.fail(state, job)
         return
     state.counters.requeued += 1
+    if retries >= 0 and job.kept == KEPT:
+        # It counts across a restart.
+        state.retried.append(job)
+        state.wishes = True
     enqueue(state, job)
 
 
@@ -147,6 +163,8 @@ def cancel(state: State, handle: bytes) -> bool:
     job.background = False
     if job.unique:
         progress.forget_unique(state, job)
+    if job.kept != UNKEPT:
+        state.forget(job)
     return True
 
 

@@ -12,7 +12,15 @@ from __future__ import annotations
 from geartrain.broker.dispatch import enqueue
 from geartrain.broker.progress import remember_unique
 from geartrain.broker.state import State
-from geartrain.broker.tables import DELAYED, JOB_OVERHEAD_BYTES, Function, Job, Peer
+from geartrain.broker.tables import (
+    DELAYED,
+    JOB_OVERHEAD_BYTES,
+    KEPT,
+    STORING,
+    Function,
+    Job,
+    Peer,
+)
 
 
 def submit(
@@ -52,6 +60,9 @@ def submit(
             if background:
                 # From here on it must run, whoever leaves.
                 twin.background = True
+                if rules.durable and twin.kept != KEPT:
+                    state.keep(twin, peer)
+                    return
             else:
                 attach(twin, peer)
             peer.job_created(twin.handle)
@@ -69,6 +80,9 @@ def submit(
         if limit > 0 and function.total >= limit:
             _refuse(state, peer, b"QUEUE_ERROR", b"Job queue is full")
             return
+    keep = background and rules.durable
+    if keep:
+        state.handles.keep_pace(state.wall)
     cost = len(workload) + len(unique) + JOB_OVERHEAD_BYTES
     if rules.max_memory_bytes and state.memory + cost > rules.max_memory_bytes:
         _refuse(
@@ -90,6 +104,12 @@ def submit(
     if not background:
         job.client = peer
         peer.waiting.add(job)
+    if keep:
+        job.when = when
+        job.state = STORING
+        function.storing += 1
+        state.keep(job, peer)
+        return
     # The worker is told first: it can be on its way while the client still reads.
     if when > state.wall:
         job.when = when

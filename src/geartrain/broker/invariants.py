@@ -16,10 +16,12 @@ from geartrain.broker.queues import Alarm, AlarmClock
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
     DELAYED,
+    KEPT,
     OVER,
     QUEUED,
     RUNNING,
     STATE_NAMES,
+    STORING,
     Crew,
     Function,
     Job,
@@ -133,6 +135,7 @@ def _counters(state: State) -> Iterator[str]:
         for what, counted, recount in (
             ("queued", function.queued, states[name, QUEUED]),
             ("delayed", function.delayed, states[name, DELAYED]),
+            ("storing", function.storing, states[name, STORING]),
             ("running", function.running, states[name, RUNNING]),
             ("workers", function.workers, workers[name]),
             ("roused", function.roused, roused[name]),
@@ -164,8 +167,9 @@ def _keys(state: State) -> Iterator[str]:
             holder = job.function.by_workload.get(job.workload)
         else:
             holder = job.function.uniques.get(job.unique)
-        # A running job that was cancelled has given its key away.
-        if holder is not job and (job.wanted or job.state != RUNNING):
+        # A running job that was cancelled has given its key away; one that came back
+        # from the store may have found it taken.
+        if holder is not job and (job.wanted or job.state != RUNNING) and job.kept != KEPT:
             yield f"{_job(job)} is not found by its key {job.unique!r}"
     if by_unique.keys() != state.holders.keys():
         yield f"holders of {sorted(state.holders)}, keys are {sorted(by_unique)}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from geartrain.broker.state import State
-from geartrain.broker.tables import OVER, Job, Peer
+from geartrain.broker.tables import OVER, UNKEPT, Job, Peer
 
 # Kinds of report. The numbers are our own; a front-end has a table.
 DATA: Final = 0
@@ -106,6 +106,8 @@ def end(state: State, job: Job) -> None:
     del state.jobs[job.handle]
     if job.unique:
         forget_unique(state, job)
+    if job.kept != UNKEPT:
+        state.forget(job)
     client = job.client
     if client is not None:
         client.waiting.discard(job)

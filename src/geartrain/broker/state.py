@@ -11,7 +11,16 @@ from __future__ import annotations
 from typing import Final
 
 from geartrain.broker.queues import AlarmClock
-from geartrain.broker.tables import Crew, Function, Job, Peer
+from geartrain.broker.tables import (
+    FORGOTTEN,
+    UNKEPT,
+    WISHED,
+    Asker,
+    Crew,
+    Function,
+    Job,
+    Peer,
+)
 
 #: 2020-01-01, in milliseconds since 1970: ids count from here.
 ID_EPOCH_MS: Final = 1_577_836_800_000
@@ -37,6 +46,7 @@ class Rules:
         max_memory_bytes: budget for jobs that are not over; 0 for no bound.
         exceptions: every connection begins with the ``exceptions`` option.
         accept_new_work: False while shutting down gracefully.
+        durable: background jobs are stored before they are answered for.
     """
 
     def __init__(self) -> None:
@@ -52,6 +62,7 @@ class Rules:
         self.max_memory_bytes = 0
         self.exceptions = False
         self.accept_new_work = True
+        self.durable = False
 
 
 class Counters:
@@ -96,6 +107,17 @@ class HandleMaker:
         self._count = 4096
         # Three hexadecimal digits count 4,096 ids; then a new block begins.
         self._tails: list[bytes] = [b"%03x" % n for n in range(4096)]
+
+    def rebase(self, instance: int, floor: int) -> None:
+        """Go on as this instance, above the id ``floor``."""
+        self._instance = instance
+        self._ms = max(self._ms, floor >> 22)
+        self._count = 4096
+
+    def keep_pace(self, wall: float) -> None:
+        """Begin a new block if a millisecond has passed, so that ids tell the age of jobs."""
+        if int(wall * 1000.0) - ID_EPOCH_MS > self._ms:
+            self._count = 4096
 
     def next(self, wall: float) -> bytes:
         """A new handle. ``wall`` is the time in seconds since 1970; it may stand still."""
@@ -193,3 +215,28 @@ class State:
         self.memory = 0
         self.wall = 0.0
         self.steady = 0.0
+        #: What the store is to be told; whoever writes to it empties these.
+        self.adds: list[Job] = []
+        self.ends: list[Job] = []
+        self.retried: list[Job] = []
+        #: There is something in these lists.
+        self.wishes = False
+
+    def keep(self, job: Job, peer: Peer) -> None:
+        """Have this job stored; the peer's submission is answered when it is."""
+        asker = Asker(peer, peer.promise())
+        if job.askers is None:
+            job.askers = [asker]
+        else:
+            job.askers.append(asker)
+        if job.kept == UNKEPT:
+            job.kept = WISHED
+            self.adds.append(job)
+            self.wishes = True
+
+    def forget(self, job: Job) -> None:
+        """Have the store forget a job that it keeps, or is about to."""
+        if job.kept > WISHED and job.kept != FORGOTTEN:
+            self.ends.append(job)
+            self.wishes = True
+        job.kept = FORGOTTEN

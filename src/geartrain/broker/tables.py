@@ -27,7 +27,10 @@ from geartrain.terms import LOW, NORMAL
 
 # States of a job:
 #
-#            submit                          grab
+#      submit, to be kept
+#   ------> [STORING] ----.
+#                         | stored (or to [DELAYED])
+#            submit       v                  grab
 #   -----------------------> [QUEUED] ---------------> [RUNNING]
 #       submit, epoch          ^  ^                     |     |
 #   ------> [DELAYED] ---------'  |     worker lost     |     | complete, fail, exception,
@@ -38,7 +41,19 @@ QUEUED: Final = 0
 DELAYED: Final = 1
 RUNNING: Final = 2
 OVER: Final = 3
-STATE_NAMES: Final = ("queued", "delayed", "running", "over")
+STORING: Final = 4
+STATE_NAMES: Final = ("queued", "delayed", "running", "over", "storing")
+
+# What a store knows of a job:
+#
+#   [UNKEPT] -- wish --> [WISHED] -- taken into a batch --> [WRITING] -- stored --> [KEPT]
+#                            \_______________________________/_____________________/
+#                                            over: [FORGOTTEN]
+UNKEPT: Final = 0
+WISHED: Final = 1
+WRITING: Final = 2
+KEPT: Final = 3
+FORGOTTEN: Final = 4
 
 #: Room a job takes beside its own bytes, for the memory budget (measured: broker benchmarks).
 JOB_OVERHEAD_BYTES: Final = 480
@@ -58,6 +73,8 @@ class Job(Entry):
         attempts: times it was given out and came back.
         when: second since 1970 before which it may not run; 0 for none.
         limit: the alarm of its time limit, while it has one.
+        kept: what a store knows of it: UNKEPT, WISHED, WRITING, KEPT or FORGOTTEN.
+        askers: who is told when it is stored, or that it is not.
     """
 
     def __init__(
@@ -87,6 +104,8 @@ class Job(Entry):
         self.attempts = 0
         self.when = 0
         self.limit: Alarm | None = None
+        self.kept = UNKEPT
+        self.askers: list[Asker] | None = None
 
     @property
     def cost(self) -> int:
@@ -114,6 +133,14 @@ class Job(Entry):
         return [self.client, *self.others]
 
 
+class Asker:
+    """Somebody whose submission is answered when the job is stored."""
+
+    def __init__(self, peer: Peer, ticket: int) -> None:
+        self.peer = peer
+        self.ticket = ticket
+
+
 class Function:
     """One function: who waits to be done, who could do it.
 
@@ -123,6 +150,8 @@ class Function:
         queued: jobs that wait in them.
         running: jobs being done now.
         delayed: epoch jobs whose time has not come.
+        storing: jobs that are being stored, before anybody may do them.
+        paged: jobs that are in the store and not in memory.
         workers: connections that registered it.
         limits: ``maxqueue`` for high, normal, low; 0 for none.
         limited: any of the limits is set.
@@ -145,6 +174,8 @@ class Function:
         self.queued = 0
         self.running = 0
         self.delayed = 0
+        self.storing = 0
+        self.paged = 0
         self.workers = 0
         self.limited = False
         self.limits: list[int] = [0, 0, 0]
@@ -172,8 +203,8 @@ class Function:
 
     @property
     def total(self) -> int:
-        """Jobs that are not over: queued, delayed and running."""
-        return self.queued + self.delayed + self.running
+        """Jobs that are not over, wherever they are."""
+        return self.queued + self.delayed + self.running + self.storing + self.paged
 
 
 class Ring:
@@ -342,6 +373,22 @@ class Peer:
 
     def job_created(self, handle: bytes) -> None:
         """The submission was accepted under this handle. Answers come in order of submission."""
+        raise NotImplementedError
+
+    def promise(self) -> int:
+        """The answer to this submission comes later, in this place.
+
+        Returns:
+            A ticket for ``redeem`` or ``renege``, one of which follows.
+        """
+        raise NotImplementedError
+
+    def redeem(self, ticket: int, handle: bytes) -> None:
+        """What was promised: the submission was accepted under this handle."""
+        raise NotImplementedError
+
+    def renege(self, ticket: int, code: bytes, text: bytes) -> None:
+        """What was promised: the submission was not accepted."""
         raise NotImplementedError
 
     def refused(self, code: bytes, text: bytes) -> None:

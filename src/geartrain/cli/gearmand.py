@@ -34,6 +34,7 @@ from geartrain.server.lifecycle import (
     watchdog_seconds,
 )
 from geartrain.server.logs import NOTICE, ServerLog
+from geartrain.server.queues import foreign_option
 
 log = logging.getLogger("geartrain.server")
 
@@ -41,6 +42,7 @@ _TITLES = {
     "listen": "where it listens",
     "tls": "TLS",
     "jobs": "jobs and workers",
+    "queue": "where background jobs are kept",
     "limits": "limits that keep one peer from hurting the others",
     "process": "the process",
     "log": "log",
@@ -52,6 +54,8 @@ examples:
   gearmand                                   listen on port 4730 of all addresses
   gearmand -d -l /var/log/gearmand.log -P /run/gearmand.pid
   gearmand -L 127.0.0.1 -L '[::1]' -L unix:/run/gearmand.sock
+  gearmand --queue sqlite:///var/lib/geartrain/jobs.db
+                                             background jobs survive anything
   gearmand --config /etc/gearmand.toml       the same settings in a file:
                                                [listen]
                                                port = 4731
@@ -90,6 +94,9 @@ class _Parser(argparse.ArgumentParser):
         option = re.match(r"argument (?:-\w/)?(--[\w-]+): (.*)", message)
         if message.startswith("unrecognized arguments: "):
             word = message.partition(": ")[2].split(" ")[0]
+            refusal = foreign_option(word)
+            if refusal:
+                raise ConfigurationError(f"{self.source}{refusal}")
             message = f"unrecognised option '{word}'"
         elif option and option[2].startswith("expected"):
             message = f"the required argument for option '{option[1]}' is missing"
@@ -289,10 +296,14 @@ def run(settings: s.Settings) -> int:
 async def _serve(settings: s.Settings, server_log: ServerLog, descriptor: int) -> int:
     from geartrain.server.jobserver import JobServer, addresses_text
 
-    server = JobServer(settings, inherit=True, allocator=Allocator())
+    server = JobServer(
+        settings,
+        inherit=True,
+        allocator=Allocator(),
+        # Before the queue is opened: its files are the user's.
+        settle=(lambda: become(settings.user)) if settings.user else None,
+    )
     async with server:
-        if settings.user:
-            become(settings.user)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.end)

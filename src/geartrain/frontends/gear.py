@@ -47,6 +47,11 @@ _UPDATES: Final = [
 _NO_JOB: Final = encode_response(c.NO_JOB)
 _NOOP: Final = encode_response(c.NOOP)
 
+#: Stands in ``out`` where an answer is to come; known by its identity.
+_HOLE: Final = b"an answer is to come here"
+#: What a hole counts for in ``out_bytes``, so that a peer cannot make any number of them.
+HOLE_BYTES: Final = 256
+
 #: Longest handle we look up; ours are shorter.
 MAX_HANDLE_BYTES: Final = 255
 
@@ -63,6 +68,9 @@ class GearConnection(Peer):
     Attributes:
         out: what is to be sent, oldest first.
         out_bytes: how much that is.
+        holes: places in ``out``, counted from ``sent_before`` on, whose answers are
+            not known yet; what stands behind the first of them waits for it.
+        sent_before: entries of ``out`` that were sent since ``holes`` was empty.
         closing: everything is said; close once ``out`` has been sent.
         held_back: packets wait in the reader until ``resume``.
         spoke: something whole has come in.
@@ -76,6 +84,8 @@ class GearConnection(Peer):
         self.reader = PacketReader(True, bounds.max_packet_bytes, bounds.max_line_bytes)
         self.out: list[bytes] = []
         self.out_bytes = 0
+        self.holes: list[int] = []
+        self.sent_before = 0
         self.closing = False
         self.held_back = False
         self.spoke = False
@@ -92,6 +102,7 @@ class GearConnection(Peer):
         self.reader = PacketReader(True, 0, 0)
         self.out = []
         self.out_bytes = 0
+        self.holes = []
         self._listing = None
 
     # ── bytes in ─────────────────────────────────────────────────────────────
@@ -400,6 +411,53 @@ class GearConnection(Peer):
     def job_created(self, handle: bytes) -> None:
         """JOB_CREATED."""
         self.say2(_CREATED.small[len(handle)], handle)
+
+    def promise(self) -> int:
+        """Leave room for an answer; what is said from now on waits for it."""
+        out = self.out
+        if not self.holes:
+            self.sent_before = 0
+        ticket = self.sent_before + len(out)
+        self.holes.append(ticket)
+        out.append(_HOLE)
+        self.out_bytes += HOLE_BYTES
+        return ticket
+
+    def redeem(self, ticket: int, handle: bytes) -> None:
+        """JOB_CREATED, where it was promised."""
+        self._fill(ticket, _CREATED.small[len(handle)] + handle)
+
+    def renege(self, ticket: int, code: bytes, text: bytes) -> None:
+        """ERROR, where JOB_CREATED was promised."""
+        self._fill(ticket, encode_response(c.ERROR, code, text))
+
+    def _fill(self, ticket: int, packet: bytes) -> None:
+        holes = self.holes
+        if not holes:
+            return  # it has hung up
+        out = self.out
+        out[ticket - self.sent_before] = packet
+        self.out_bytes += len(packet) - HOLE_BYTES
+        if ticket != holes[0]:
+            return
+        done = 1
+        while done < len(holes) and out[holes[done] - self.sent_before] is not _HOLE:
+            done += 1
+        del holes[:done]
+        self._touched.append(self)
+
+    def take_sendable(self) -> list[bytes]:
+        """Out of ``out``: what stands before the first hole."""
+        ready = self.holes[0] - self.sent_before
+        sendable = self.out[:ready]
+        del self.out[:ready]
+        self.sent_before += ready
+        return sendable
+
+    def put_back(self, unsent: list[bytes]) -> None:
+        """Into ``out``, in front: what the kernel did not take."""
+        self.out[:0] = unsent
+        self.sent_before -= len(unsent)
 
     def refused(self, code: bytes, text: bytes) -> None:
         """ERROR in the place of JOB_CREATED."""

@@ -30,11 +30,15 @@ from geartrain.frontends.port import Bounds, House
 from geartrain.server.lifecycle import Allocator
 from geartrain.server.listener import inherited_listeners, open_listeners, tune
 from geartrain.server.loop import HostedLoop
+from geartrain.server.queues import MEMORY, choose
 from geartrain.server.reactor import ACCEPTS, Reactor
 from geartrain.server.session import Session
 from geartrain.server.settings import Settings
+from geartrain.server.store_writer import StoreWriter
 from geartrain.server.tls_context import tls_context, verification
 from geartrain.server.tls_session import LOOK_SECONDS, Door
+from geartrain.stores import registry
+from geartrain.stores.url import StoreUrl
 
 log = logging.getLogger("geartrain.server")
 
@@ -66,6 +70,7 @@ class JobServer:
         settings: see ``Settings``; the defaults listen on port 4730 of all addresses.
         inherit: take over sockets that systemd passes in the environment.
         allocator: the process's heap, if the process is the server's own.
+        settle: called once the sockets are open, before the queue is.
         wall, steady: the clocks jobs live by; a test may hand in its own.
 
     Attributes:
@@ -79,6 +84,7 @@ class JobServer:
         *,
         inherit: bool = False,
         allocator: Allocator | None = None,
+        settle: Callable[[], None] | None = None,
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -87,6 +93,9 @@ class JobServer:
         self._most_memory = 0
         self._wall = wall
         self._steady = steady
+        self._settle = settle
+        self._queue = choose(self.settings)
+        self._writer: StoreWriter | None = None
         self._inherit = inherit
         self._inherited = False
         self.addresses: list[tuple[str, int] | str] = []
@@ -98,6 +107,7 @@ class JobServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._draining_until = 0.0
+        self._stopping = False
         self._refused_at = 0.0
         self._door: Door | None = None
         self._door_watched = False
@@ -109,7 +119,8 @@ class JobServer:
         """Open the sockets and serve them.
 
         Raises:
-            ConfigurationError: an address cannot be bound, or a file for TLS not be used.
+            ConfigurationError: an address cannot be bound, a file for TLS not be used, or the
+                queue not be opened.
         """
         if self._reactor is not None:
             raise RuntimeError("this server has been started already; make a new JobServer")
@@ -128,8 +139,21 @@ class JobServer:
         house.pid = os.getpid()
         house.verbosity = self.settings.verbose
         house.may_shut_down = self.settings.admin_shutdown
+        try:
+            if self._settle is not None:
+                self._settle()
+            await self._open_queue()
+        except BaseException:
+            self._close_listeners()
+            raise
         reactor = Reactor(
-            house, self._accept, self._on_close, self.settings.max_output, self._wall, self._steady
+            house,
+            self._accept,
+            self._on_close,
+            self.settings.max_output,
+            self._wall,
+            self._steady,
+            self._writer.wake if self._writer is not None else None,
         )
         self._reactor = reactor
         if context is not None:
@@ -148,6 +172,50 @@ class JobServer:
         else:
             loop.add_reader(reactor.fileno(), self._turn)
         self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+        if self._writer is not None:
+            self._writer.start()
+
+    async def _open_queue(self) -> None:
+        queue = self._queue
+        if queue.notice:
+            log.warning("%s", queue.notice)
+        if queue.url == MEMORY:
+            return
+        handles = self.broker.state.handles
+        name = self.settings.server_name
+        if not name:
+            own = self._listeners[0].getsockname()
+            port = f":{own[1]}" if isinstance(own, tuple) else ""
+            name = f"{socket.gethostname()}{port}"
+        writer = StoreWriter(
+            registry.from_url(queue.url),
+            self.broker,
+            handles.prefix,
+            self._send,
+            server=name,
+            patience=self.settings.store_wait,
+            wall=self._wall,
+        )
+        self.broker.rules.durable = True
+        await writer.open()
+        self._writer = writer
+        left = len(self.broker.job_handles())
+        log.info("the queue is %s, %d jobs are ready", StoreUrl.parse(queue.url).text, left)
+
+    def _send(self) -> None:
+        """The store has answered: say so."""
+        if self._reactor is not None:
+            self._reactor.tick()
+            if not isinstance(self._loop, HostedLoop):
+                self._set_timer()
+
+    def _close_listeners(self) -> None:
+        for sock in self._listeners:
+            name = sock.getsockname()
+            sock.close()
+            if isinstance(name, str) and name and not self._inherited:
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
 
     async def __aenter__(self) -> JobServer:
         await self.start()
@@ -166,11 +234,11 @@ class JobServer:
         await self._ended.wait()
 
     async def stop(self) -> None:
-        """Stop at once: connections are closed, jobs in memory are gone."""
+        """Stop at once: connections are closed, jobs that are not stored are gone."""
         reactor, loop = self._reactor, self._loop
-        if reactor is None or loop is None:
+        if reactor is None or loop is None or self._stopping:
             return
-        self._reactor = None
+        self._stopping = True
         for timer in (self._timer, self._sweeper):
             if timer is not None:
                 timer.cancel()
@@ -179,13 +247,13 @@ class JobServer:
             loop.hosted.leave()
         else:
             loop.remove_reader(reactor.fileno())
+        if self._writer is not None:
+            # Who was promised an answer gets it.
+            await self._writer.stop()
+            reactor.send()
+        self._reactor = None
         reactor.close()
-        for sock in self._listeners:
-            name = sock.getsockname()
-            sock.close()
-            if isinstance(name, str) and name and not self._inherited:
-                with contextlib.suppress(OSError):
-                    os.unlink(name)
+        self._close_listeners()
         self._ended.set()
 
     def drain(self) -> None:
@@ -207,7 +275,8 @@ class JobServer:
         loop = self._loop
         if loop is None or self._reactor is None:
             return
-        if self.broker.idle and not self._reactor.unsent:
+        written = self._writer is None or self._writer.idle
+        if self.broker.idle and written and not self._reactor.unsent:
             self._ended.set()
         elif time.monotonic() >= self._draining_until:
             left = len(self.broker.job_handles())

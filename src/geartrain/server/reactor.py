@@ -45,6 +45,8 @@ class Reactor:
         house: the server around the connections.
         on_accept: called with a listening socket that has connections waiting.
         on_close: called with a session that has ended.
+        on_wishes: called when the broker wants something of the store, after the
+            answers of that moment have been sent.
         max_output_bytes: answers waiting for one peer at which it is disconnected, not
             counting the two largest parts of them: nobody is cut off for one large
             packet that takes its time, nor for one behind another.
@@ -60,6 +62,7 @@ class Reactor:
         max_output_bytes: int,
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
+        on_wishes: Callable[[], None] | None = None,
     ) -> None:
         self.house = house
         self.broker: Broker = house.broker
@@ -79,6 +82,7 @@ class Reactor:
         self._guest_ready = False
         self._on_accept = on_accept
         self._on_close = on_close
+        self._on_wishes = on_wishes
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._bell_number = self.bell.fileno()
@@ -279,6 +283,14 @@ class Reactor:
                 self._settle(session)
         if at:
             touched.clear()
+        if self.broker.state.wishes:
+            self._wish()
+
+    def _wish(self) -> None:
+        self.broker.state.wishes = False
+        if self._on_wishes is not None:
+            self.interrupted = True
+            self._on_wishes()
 
     def attend(self, session: Session) -> None:
         """Something has happened to a session that no socket has told us of."""

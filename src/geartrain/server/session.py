@@ -93,7 +93,10 @@ class Session:
         if self.blocked or self.lost:
             return
         if connection.out:
-            self._send()
+            if connection.holes:
+                self._send_to_hole()
+            else:
+                self._send()
 
     def _send(self) -> None:
         """There is something to send, and nothing in the way."""
@@ -118,6 +121,25 @@ class Session:
         connection.out.append(data[sent:])
         connection.out_bytes = size - sent
         self.blocked = True
+
+    def _send_to_hole(self) -> None:
+        """Send what does not wait for an answer that is still to come."""
+        connection = self.connection
+        sendable = connection.take_sendable()
+        if not sendable:
+            return
+        rest, whole = connection.out, connection.out_bytes
+        size = 0
+        for part in sendable:
+            size += len(part)
+        size -= self._sent_of_first
+        connection.out = sendable
+        connection.out_bytes = size
+        self._send()
+        unsent = connection.out
+        connection.out = rest
+        connection.out_bytes += whole - size
+        connection.put_back(unsent)
 
     def _flush_vectors(self) -> None:
         connection = self.connection
@@ -153,7 +175,9 @@ class Session:
         """What the poller should watch for now."""
         # A connection that is held back goes on when it can be written to: in
         # the next turn, so that a long answer does not keep the others waiting.
-        interest = OUT if self.blocked or self.connection.held_back else 0
+        # One that waits for the store goes on when that has answered.
+        connection = self.connection
+        interest = OUT if self.blocked or (connection.held_back and not connection.holes) else 0
         if not self.ended and not self.connection.held_back and not self.connection.closing:
             interest |= IN
         return interest

@@ -70,13 +70,14 @@ def setting(
     most: float | None = None,
     hidden: bool = False,
     choices: tuple[str, ...] = (),
+    key: str = "",
 ) -> Any:
     """Declare one setting; see ``Settings``."""
     return field(
         default=default,
         metadata={
             "kind": kind, "help": help, "table": table, "short": short, "metavar": metavar,
-            "least": least, "most": most, "hidden": hidden,
+            "least": least, "most": most, "hidden": hidden, "key": key,
             "choices": choices,
         },
     )  # fmt: skip
@@ -184,6 +185,43 @@ class Settings:
     fail_on_timeout: bool = setting(
         False, FLAG, "a job that exceeds its worker's time limit fails, instead of going to"
         " another worker", table="jobs",
+    )  # fmt: skip
+
+    # ── the queue ────────────────────────────────────────────────────────────
+    queue: str = setting(
+        "memory://", TEXT, "where background jobs are kept: memory:// (gone when the server ends),"
+        " sqlite:///PATH or postgresql://HOST/DATABASE", table="queue", metavar="URL", key="url",
+    )  # fmt: skip
+    server_name: str = setting(
+        "", TEXT, "this server among those that share a queue (default: the host's name and the"
+        " port)", table="queue", metavar="NAME",
+    )  # fmt: skip
+    store_wait: float = setting(
+        5.0, TIME, "a background submission waits so long for a queue that is down, before it is"
+        " refused", table="queue", least=0,
+    )  # fmt: skip
+    queue_type: str = setting(
+        "", TEXT, "the C server's name for a queue: builtin, libsqlite3 or Postgres; better"
+        " say --queue", table="queue", short="q", metavar="NAME",
+    )  # fmt: skip
+    libsqlite3_db: str = setting(
+        "", TEXT, "with -q libsqlite3: the C server's file; our queue is kept beside it",
+        table="queue", metavar="FILE",
+    )  # fmt: skip
+    libsqlite3_table: str = setting(
+        "gearman_queue", TEXT, "with -q libsqlite3: the C server's table, for importing it",
+        table="queue", metavar="TABLE",
+    )  # fmt: skip
+    store_queue_on_shutdown: bool = setting(
+        False, FLAG, "with -q libsqlite3: accepted and ignored, every job is stored at once",
+        table="queue",
+    )  # fmt: skip
+    libpq_conninfo: str = setting(
+        "", TEXT, "with -q Postgres: how to reach the database", table="queue", metavar="TEXT",
+    )  # fmt: skip
+    libpq_table: str = setting(
+        "queue", TEXT, "with -q Postgres: the C server's table, for importing it", table="queue",
+        metavar="TABLE",
     )  # fmt: skip
 
     # ── limits ───────────────────────────────────────────────────────────────
@@ -373,7 +411,8 @@ def read_toml(path: str) -> dict[str, object]:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
     known: dict[str, dict[str, str]] = {}
     for name, one in FIELDS.items():
-        known.setdefault(one.metadata["table"], {})[option_name(name)] = name
+        meta = one.metadata
+        known.setdefault(meta["table"], {})[meta["key"] or option_name(name)] = name
     found: dict[str, object] = {}
     for table, content in tree.items():
         if table not in known:

@@ -1,0 +1,385 @@
+"""The one that writes to the store, and reads back what was in it.
+
+The broker writes down what it wishes of the store. Here that becomes batches: one
+commit is in flight, and meanwhile the next batch gathers, so that a busy server
+pays one fsync for hundreds of jobs and a lone job waits for nobody. When a batch
+is on the disk, the broker is told, and only then do clients hear JOB_CREATED.
+
+What may go wrong:
+
+* the store is down: the batch is kept and tried again. After ``patience`` seconds
+  the adds in it are refused with the store's own words; ends are never given up;
+* nobody knows whether a batch was kept: a new lease is taken, then it is repeated;
+* one job in a batch is impossible (too large): it is refused, the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from geartrain.broker.broker import Broker
+from geartrain.broker.tables import FORGOTTEN, KEPT, Job
+from geartrain.errors import ConfigurationError
+from geartrain.stores.ids import INSTANCES, coalescing_key, handle_of, id_of
+from geartrain.stores.port import (
+    Add,
+    Added,
+    AddResult,
+    Ambiguous,
+    Ending,
+    Give,
+    JobId,
+    Lease,
+    LeaseLost,
+    Placement,
+    QueueKey,
+    QueueStore,
+    StoredJob,
+    StoreDown,
+    StoreError,
+)
+
+log = logging.getLogger("geartrain.server")
+
+#: One commit at most.
+BATCH_ADDS: Final = 1000
+BATCH_BYTES: Final = 4 * 2**20
+#: One claim at most.
+CLAIM_JOBS: Final = 1000
+CLAIM_BYTES: Final = 16 * 2**20
+#: Delayed rows moved at a time.
+DUE_ROWS: Final = 1000
+#: Seconds between tries while the store is down.
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 1.0
+#: Seconds without anything to write after which the store may tidy up.
+IDLE: Final = 1.0
+#: The tenant of clients that know of none.
+NOBODY: Final = ""
+
+
+class StoreWriter:
+    """Keeps a broker's background jobs in a store.
+
+    Args:
+        store: not open yet.
+        broker: its jobs are kept.
+        prefix: what handles begin with.
+        tell: called when the broker has been told something, to send what it says.
+        server: this server's name.
+        ttl: seconds that the lease lives without a heartbeat.
+        patience: seconds that a submission waits while the store is down.
+        wall: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: QueueStore,
+        broker: Broker,
+        prefix: bytes,
+        tell: Callable[[], None],
+        *,
+        server: str,
+        ttl: float = 10.0,
+        patience: float = 5.0,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.broker = broker
+        self._prefix = prefix
+        self._tell = tell
+        self._server = server
+        self._ttl = ttl
+        self._patience = patience
+        self._wall = wall
+        self._woken = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        #: When the store went down, on the steady clock; 0.0 while it answers.
+        self._down_since = 0.0
+        #: Adds in flight, with their rows.
+        self._adds: list[tuple[Job, Add]] = []
+        self._ends: list[Ending] = []
+        self._gives: list[Give] = []
+        #: Rows that are over and may still be claimed.
+        self._ending: set[JobId] = set()
+        #: Delayed rows that the broker does not know.
+        self._delayed = False
+
+    # ── life ─────────────────────────────────────────────────────────────────
+
+    async def open(self) -> None:
+        """Open the store, and bring its jobs to the broker.
+
+        Raises:
+            ConfigurationError: it cannot be had.
+        """
+        try:
+            lease = await self.store.open(self._server, self._ttl)
+        except StoreDown as error:
+            raise ConfigurationError(f"the queue cannot be opened: {error}") from error
+        try:
+            self._rebase(lease)
+            await self.store.adopt()
+            await self._recall()
+        except BaseException as error:
+            await self.store.close()
+            if isinstance(error, StoreError):
+                raise ConfigurationError(f"the queue cannot be read: {error}") from error
+            raise
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._tasks.append(asyncio.create_task(self._write_on(), name="store-writer"))
+        if self._delayed:
+            self._tasks.append(asyncio.create_task(self._wait_for_due(), name="store-due"))
+
+    def wake(self) -> None:
+        """The broker has wishes."""
+        self._woken.set()
+
+    @property
+    def idle(self) -> bool:
+        """Everything that was wished is on the disk."""
+        state = self.broker.state
+        return not (
+            self._adds or self._ends or self._gives or state.adds or state.ends or state.retried
+        )
+
+    async def stop(self) -> None:
+        """Write what waits, and let go of the store."""
+        self._stopping = True
+        self._woken.set()
+        writer, *others = self._tasks
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        try:
+            await asyncio.wait_for(writer, self._patience + 1.0)
+        except TimeoutError:
+            log.error("the queue did not take the last %d changes", len(self._ends))
+        except Exception:
+            log.exception("the queue failed while the server stopped")
+        try:
+            await self.store.close()
+        except StoreError as error:
+            log.error("the queue was not closed in order: %s", error)
+
+    def _rebase(self, lease: Lease) -> None:
+        self.broker.state.handles.rebase(lease.id % INSTANCES, lease.floor)
+
+    # ── writing ──────────────────────────────────────────────────────────────
+
+    async def _write_on(self) -> None:
+        tidying = True
+        while True:
+            if self._take():
+                tidying = True
+                await self._commit()
+                if not (self._stopping and self._down_since):
+                    continue
+            if self._stopping:
+                return
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(IDLE if tidying else None):
+                    await self._woken.wait()
+            except TimeoutError:
+                try:
+                    tidying = await self.store.tidy()
+                except StoreError:
+                    tidying = False
+
+    def _take(self) -> bool:
+        """Make the next batch; False when there is nothing to write."""
+        broker = self.broker
+        if not self._adds:
+            for job in broker.take_adds(BATCH_ADDS, BATCH_BYTES):
+                self._adds.append((job, Add(self._row(job), Placement.MINE)))
+        for job in broker.take_ends():
+            id = _id(job.handle)
+            self._ends.append(Ending(id))
+            self._ending.add(id)
+        for job in broker.take_retried():
+            if job.kept == KEPT:
+                self._gives.append(Give(_id(job.handle), Placement.MINE, None, job.attempts))
+        return bool(self._adds or self._ends or self._gives)
+
+    def _row(self, job: Job) -> StoredJob:
+        unique = job.unique
+        return StoredJob(
+            _id(job.handle),
+            QueueKey(NOBODY, job.function.name, job.priority),
+            job.workload,
+            unique,
+            coalescing_key(unique, job.workload) if unique else None,
+            float(job.when) if job.when else None,
+            job.reducer or None,
+            job.attempts,
+        )
+
+    async def _commit(self) -> None:
+        """Write one batch, until it is written or what can be refused was refused."""
+        pause = FIRST_PAUSE
+        while True:
+            adds, ends, gives = self._adds, self._ends, self._gives
+            try:
+                done = await self.store.commit([add for _, add in adds], ends, gives)
+            except StoreDown as error:
+                self._is_down(error)
+            except (Ambiguous, LeaseLost) as error:
+                self._is_down(error)
+                if await self._renew():
+                    continue
+            except ValueError as error:
+                await self._commit_apart(error)
+                return
+            else:
+                self._is_up()
+                self._adds, self._ends, self._gives = [], [], []
+                self._ending.difference_update(end.id for end in ends)
+                if adds:
+                    self._answer([job for job, _ in adds], done.added)
+                return
+            if not (self._adds or self._ends or self._gives):
+                return
+            if self._stopping and time.monotonic() - self._down_since >= self._patience:
+                return
+            self._woken.clear()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            self._take()
+
+    def _answer(self, jobs: Sequence[Job], answers: Sequence[AddResult]) -> None:
+        broker = self.broker
+        for job, answer in zip(jobs, answers, strict=True):
+            if answer.outcome is Added.STORED:
+                broker.stored(job)
+            else:
+                broker.merged(job, handle_of(self._prefix, answer.id))
+        self._tell()
+
+    async def _commit_apart(self, error: ValueError) -> None:
+        """Some row is impossible: write one at a time, and refuse that one."""
+        adds, self._adds = self._adds, []
+        if len(adds) == 1 or not adds:
+            self._refuse([job for job, _ in adds], str(error))
+            if not adds:
+                log.error("the queue refuses a batch without jobs: %s", error)
+                self._ends, self._gives = [], []
+            return
+        for one in adds:
+            self._adds = [one]
+            await self._commit()
+
+    def _refuse(self, jobs: Sequence[Job], text: str) -> None:
+        said = text.encode("utf-8", "replace")
+        for job in jobs:
+            self.broker.not_stored(job, said)
+        self._tell()
+
+    def _is_down(self, error: StoreError) -> None:
+        now = time.monotonic()
+        if not self._down_since:
+            self._down_since = now
+            log.error("the queue cannot be written: %s", error)
+        if now - self._down_since < self._patience:
+            return
+        # Whoever has waited long enough hears why; what is over stays to be written.
+        adds, self._adds = self._adds, []
+        waiting = self.broker.take_adds(BATCH_ADDS, BATCH_BYTES)
+        while waiting:
+            adds.extend((job, Add(self._row(job), Placement.MINE)) for job in waiting)
+            waiting = self.broker.take_adds(BATCH_ADDS, BATCH_BYTES)
+        if adds:
+            self._refuse([job for job, _ in adds], str(error))
+
+    def _is_up(self) -> None:
+        if self._down_since:
+            log.warning(
+                "the queue is written again, after %.1f s", time.monotonic() - self._down_since
+            )
+            self._down_since = 0.0
+
+    async def _renew(self) -> bool:
+        """Take a new lease, for all that is here and all that is in flight."""
+        keep = [
+            _id(handle)
+            for handle, job in self.broker.state.jobs.items()
+            if job.kept not in (FORGOTTEN, 0)
+        ]
+        try:
+            renewed = await self.store.renew(keep, self._ends)
+        except StoreError as error:
+            self._is_down(error)
+            return False
+        self._rebase(renewed.lease)
+        return True
+
+    # ── reading ──────────────────────────────────────────────────────────────
+
+    async def _recall(self) -> None:
+        """Bring every job that is ready to the broker, in order."""
+        store, broker = self.store, self.broker
+        due = await store.due(self._wall(), DUE_ROWS)
+        while due.next is not None and due.next <= self._wall():
+            due = await store.due(self._wall(), DUE_ROWS)
+        counts = await store.counts()
+        paged: dict[bytes, int] = {}
+        for key, count in counts.items():
+            if key.tenant == NOBODY:
+                paged[key.function] = paged.get(key.function, 0) + count.ready + count.delayed
+                self._delayed = self._delayed or count.delayed > 0
+        for name, rows in paged.items():
+            broker.page(name, rows)
+        for key in counts:
+            await self._claim_all(key)
+
+    async def _claim_all(self, key: QueueKey) -> None:
+        """Bring what is ready in one queue to the broker."""
+        if key.tenant != NOBODY:
+            return
+        while jobs := await self.store.claim(key, CLAIM_JOBS, CLAIM_BYTES):
+            for job in jobs:
+                if job.id in self._ending:
+                    continue
+                self.broker.restore(
+                    handle_of(self._prefix, job.id),
+                    key.function,
+                    job.unique,
+                    job.body or b"",
+                    key.priority,
+                    job.reducer or b"",
+                    job.attempts,
+                )
+
+    async def _wait_for_due(self) -> None:
+        """Bring the delayed jobs of an earlier life when their time comes."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                due = await self.store.due(self._wall(), DUE_ROWS)
+                for key in due.moved:
+                    await self._claim_all(key)
+            except StoreError as error:
+                log.error("the queue cannot be read: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            if due.moved:
+                self._tell()
+            if due.next is None:
+                return
+            # The wall clock may be set: look at it again now and then.
+            await asyncio.sleep(min(60.0, max(0.0, due.next - self._wall())))
+
+
+def _id(handle: bytes) -> JobId:
+    id = id_of(handle)
+    assert id is not None, handle
+    return id
