@@ -27,6 +27,7 @@ class Ear(Peer):
         super().__init__(number)
         self.mind = mind
         self.said: list[Said] = []
+        self.tickets = 0
 
     # ── what it hears ────────────────────────────────────────────────────────
 
@@ -35,6 +36,17 @@ class Ear(Peer):
 
     def refused(self, code: bytes, text: bytes) -> None:
         self.said.append(("refused", code, text))
+
+    def promise(self) -> int:
+        self.said.append(("promised", self.tickets))
+        self.tickets += 1
+        return self.tickets - 1
+
+    def redeem(self, ticket: int, handle: bytes) -> None:
+        self.said.append(("redeemed", ticket, handle))
+
+    def renege(self, ticket: int, code: bytes, text: bytes) -> None:
+        self.said.append(("reneged", ticket, code, text))
 
     def noop(self) -> None:
         self.said.append(("noop",))
