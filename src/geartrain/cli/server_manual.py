@@ -154,6 +154,8 @@ def reference() -> str:
             kind = {s.FLAG: "yes or no", s.COUNT: "number", s.SIZE: "size", s.TIME: "time"}.get(
                 meta["kind"], meta["kind"]
             )
+            if meta["key"]:
+                short += f", in the file `{meta['key']}`"
             parts.append(
                 f"| `{s.option_name(one.name)}`{short} | {kind}{_bounds(meta)} "
                 f"| {_default(one.default, meta['kind'])} | {help} |"

@@ -118,6 +118,11 @@ class StoreWriter:
         Raises:
             ConfigurationError: it cannot be had.
         """
+        if self.store.traits.shared and self.store.traits.durable != "none":
+            # Without heartbeats it would lose its lease, and run jobs that others run.
+            raise ConfigurationError(
+                "this gearmand cannot yet share a queue; use --queue sqlite:///PATH"
+            )
         try:
             lease = await self.store.open(self._server, self._ttl)
         except StoreDown as error:
