@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geartrain import AsyncClient, Client, CodecError, JobException
-from tests.client.conftest import RawWorker
-from tests.client.servers import Server
+from tests.client.servers import RawWorker, Server
 
 
 def test_values_go_through_the_codec_both_ways(client: Client, worker: RawWorker) -> None:
