@@ -149,9 +149,10 @@ def test_what_is_missing_is_named_before_anything_is_opened(papers: Path) -> Non
         "--ssl", "--ssl-certificate", pem, "--ssl-key", str(papers / "client.key")
     )
     assert "--ssl-key is given, but not --ssl" in refusal("--ssl-key", key)
-    assert "--ssl-verify: 'maybe' is not valid: want one of none optional required" in refusal(
-        "--ssl", "--ssl-verify", "maybe"
-    )
+    assert (
+        "the argument ('maybe') for option '--ssl-verify' is invalid: "
+        "want one of none optional required"
+    ) in refusal("--ssl", "--ssl-verify", "maybe")
     assert "'/no/such-ca.pem'" in refusal(
         "--ssl", "--ssl-certificate", pem, "--ssl-key", key,
         GEARMAND_CA_CERTIFICATE="/no/such-ca.pem",

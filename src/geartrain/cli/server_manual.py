@@ -105,8 +105,9 @@ Each setting has one name: `--max-memory 2GiB` on the command line is
 max-memory = "2GiB"
 ```
 
-in the file that `--config` names. The command line counts more than the file, the file more than
-the default. What is unknown, of the wrong kind or out of range is refused with its place and what
+in the file that `--config` names. The command line counts more than that file, the file more than the
+default; between file and default stands the C server's file of options (`--config-file`), if there is
+one. What is unknown, of the wrong kind or out of range is refused with its place and what
 is allowed; `gearmand --config FILE --check-args` says so without starting.
 
 - A **size** is a number of bytes, or has a unit: `4096`, `"64KiB"`, `"1G"` (1 G = 1024 × 1024 × 1024).
