@@ -17,8 +17,6 @@ NAMES = [
     "howto/many-servers.md",
     "howto/php-and-python.md",
     "howto/migrate-python-gearman.md",
-    "howto/migrate-celery.md",
-    "howto/migrate-rq.md",
     "howto/testing-your-workers.md",
 ]
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -70,22 +72,44 @@ def gearman_worker(gearman_server: EmbeddedServer) -> Iterator[WorkerFactory]:
 
     ``gearman_worker(app)`` does an app's functions, and has the app call them there
     too. ``gearman_worker(reverse=lambda job: job.workload[::-1])`` does plain ones.
+    An app's lifespan ends with its last worker.
     """
     from geartrain.worker.sync import Worker
 
     running: list[tuple[Worker, threading.Thread]] = []
     moved: list[tuple[Any, Any]] = []
+    lock = threading.Lock()
+    busy: Counter[int] = Counter()
+
+    def work(worker: Worker, apps: tuple[Any, ...]) -> None:
+        with ExitStack() as stack:
+            for app in apps:
+                stack.callback(leave, app)
+            worker.work()
+
+    def leave(app: Any) -> None:
+        # What an app has opened is closed with its last worker, and in that thread: the
+        # next test is to find it as it would be in a process of its own.
+        with lock:
+            busy[id(app)] -= 1
+            if not busy[id(app)] and hasattr(app, "lifespans"):
+                with app.lifespans():
+                    pass
 
     def start(*apps: Any, **functions: Callable[[Any], Any]) -> Worker:
         worker = Worker(gearman_server.address)
         for app in apps:
             app.register(worker)
+            with lock:
+                busy[id(app)] += 1
             if hasattr(app, "servers"):
                 moved.append((app, app.servers))
                 app.servers = gearman_server.address
         for name, function in functions.items():
             worker.add_function(name, function)
-        thread = threading.Thread(target=worker.work, name="gearman_worker", daemon=True)
+        thread = threading.Thread(
+            target=work, args=(worker, apps), name="gearman_worker", daemon=True
+        )
         thread.start()
         running.append((worker, thread))
         return worker
