@@ -13,6 +13,7 @@ import contextvars
 import inspect
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
@@ -190,8 +191,9 @@ class _Loop:
         return self.loop.run_until_complete(task)
 
     def __del__(self) -> None:
-        # With its thread; or in a fork, where the parent still uses what is below it.
-        if self.pid == os.getpid():
+        # With its thread; or in a fork, where the parent still uses what is below it. Not
+        # when the interpreter ends: threads that would have to help are no longer running.
+        if self.pid == os.getpid() and not sys.is_finalizing():
             self.loop.close()
 
 
