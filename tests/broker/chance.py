@@ -37,6 +37,7 @@ def make_story(chance: random.Random, length: int) -> list[Step]:
         "fail_on_timeout": chance.random() < 0.2,
         "max_functions": chance.choice([0, 0, 0, 3]),
         "max_memory_bytes": chance.choice([0, 0, 0, 4000]),
+        "alone_from": chance.choice([16, 16, 1, 1, 2]),
     }
     names = list(NAMES[: chance.choice([1, 2, 2, 3, 4])])
     slots = chance.choice([2, 3, 4, 6])

@@ -45,6 +45,7 @@ class BrokerLifetime(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.mind = Mind()
+        self.alone_from = 16
         self.model = Model()
         self.ears: dict[int, Ear] = {}
         self.slots: list[Ear | None] = [None] * 6
@@ -60,9 +61,12 @@ class BrokerLifetime(RuleBasedStateMachine):
         fail_on_timeout=st.booleans(),
         max_functions=st.sampled_from([0, 0, 3]),
         max_memory_bytes=st.sampled_from([0, 0, 4000]),
+        alone_from=st.sampled_from([16, 1, 2]),
     )
     def begin(self, **rules: Any) -> None:
+        self.alone_from = int(rules.pop("alone_from"))
         self.mind = Mind(checked=False, **rules)
+        self.mind.broker.state.alone_from = self.alone_from
         rules.pop("worker_wakeup")
         rules.pop("wakeup_seconds")
         self.model = Model(wall=self.mind.wall, steady=self.mind.steady, **rules)
@@ -263,7 +267,9 @@ class BrokerLifetime(RuleBasedStateMachine):
             )  # fmt: skip
             worst = model.grab(ear.number, job.handle)
             if not model.strict_order:
-                assert worst < len(ear.abilities), "a function was not given its turn"
+                # Peers that are alone take turns each for itself.
+                groups = 1 if self.alone_from > len(NAMES) else len(model.peers)
+                assert worst < len(ear.abilities) * groups, "a function was not given its turn"
         self.done(last)
 
     @rule(slot=slots, choice=choices, kind=st.sampled_from([DATA, WARNING, STATUS]))

@@ -78,6 +78,73 @@ def test_ten_thousand_sleepers_cost_no_more_than_one() -> None:
     assert many < TOLERANCE * few
 
 
+def change_time(abilities: int, change: str, strict: bool, company: bool) -> float:
+    """What 300 changes cost to a worker with so many abilities that looks for work after each."""
+    mind = Mind(checked=False, strict_order=strict)
+    broker = mind.broker
+    worker, other = mind.join(), mind.join()
+    for peer in (worker, other) if company else (worker,):
+        for number in range(abilities):
+            broker.can_do(peer, b"f%d" % number, 0.0)
+        broker.grab(peer)
+    new = iter(range(10**9))
+
+    def go() -> None:
+        for number in range(150):
+            if change == "always others":
+                broker.can_do(worker, b"new%d" % next(new), 0.0)
+            else:
+                broker.can_do(worker, b"one", 0.0)
+            broker.grab(worker)
+            broker.pre_sleep(worker)
+            if change == "one, on and off":
+                broker.cant_do(worker, b"one")
+            elif change == "old ones, off and on":
+                broker.cant_do(worker, b"f%d" % (number % abilities))
+            broker.grab(worker)
+            if change == "old ones, off and on":
+                broker.can_do(worker, b"f%d" % (number % abilities), 0.0)
+        broker.end_turn()
+
+    return best_time(go)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("company", [False, True])
+@pytest.mark.parametrize("change", ["always others", "one, on and off", "old ones, off and on"])
+def test_who_can_do_twenty_thousand_things_changes_one_as_cheaply_as_who_can_do_five(
+    change: str, strict: bool, company: bool
+) -> None:
+    # Twice, because the abilities of the smaller one grow too.
+    few, many = (change_time(size, change, strict, company) for size in (5, 20_000))
+
+    assert many < 2 * TOLERANCE * few
+
+
+def test_who_changes_nothing_any_more_finds_company_again() -> None:
+    mind = Mind()
+    names = [b"f%d" % number for number in range(40)]
+    one, other = mind.worker(*names), mind.worker(*names)
+    state = mind.broker.state
+    assert (one.grab(), other.grab()) == (None, None)
+    assert one.crew is other.crew
+    for worker in (one, other):
+        worker.can_do(b"new")
+        worker.grab()
+    assert one.crew is not None
+    assert one.crew.key is None
+    assert not state.crews
+
+    for _ in range(41):
+        one.sleep()
+        other.sleep()
+    assert mind.join().submit(b"new")
+
+    assert one.crew is other.crew
+    assert one.was_woken != other.was_woken
+    assert len(state.crews) == 1
+
+
 def submit_and_drain(queued: int) -> float:
     """What 300 jobs more cost, in and out, beside so many that wait."""
     mind = Mind(checked=False)

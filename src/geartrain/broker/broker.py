@@ -95,17 +95,7 @@ class Broker:
         function = intake.find_function(state, peer, name)
         if function is None:
             return
-        if peer.crew is not None:
-            asleep = peer.asleep
-            dispatch.leave_crew(state, peer)
-            peer.asleep = asleep
-        # The function's own name: one copy for all workers, and its hash is known.
-        peer.abilities[function.name] = seconds
-        function.workers += 1
-        if not peer.restless:
-            peer.restless = True
-            if peer.asleep:
-                state.restless.append(peer)
+        dispatch.learn(state, peer, function, seconds)
 
     def cant_do(self, peer: Peer, name: bytes) -> None:
         """CANT_DO: a job of it that the peer runs goes to another worker."""

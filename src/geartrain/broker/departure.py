@@ -9,7 +9,14 @@ Source: protocol reference, 2.7, 2.8 and 3.4.
 from __future__ import annotations
 
 from geartrain.broker import progress
-from geartrain.broker.dispatch import enqueue, leave_crew, rest, wake
+from geartrain.broker.dispatch import (
+    enqueue,
+    leave_crew,
+    may_change_alone,
+    rest,
+    retire,
+    wake,
+)
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
     DELAYED,
@@ -108,15 +115,23 @@ def cant_do(state: State, peer: Peer, name: bytes) -> None:
     """One ability goes; a job of it that this peer runs is lost to it."""
     if name not in peer.abilities:
         return
-    asleep = peer.asleep
-    _forsake(state, peer)
-    del peer.abilities[name]
     function = state.functions[name]
-    function.workers -= 1
-    peer.restless = True
-    if asleep:
-        peer.asleep = True
-        state.restless.append(peer)
+    if may_change_alone(state, peer):
+        was_for = None if peer.asleep else rest(state, peer)
+        retire(state, peer, function)
+        del peer.abilities[name]
+        function.workers -= 1
+        if was_for is not None and was_for.queued > was_for.roused:
+            wake(state, was_for)
+    else:
+        asleep = peer.asleep
+        _forsake(state, peer)
+        del peer.abilities[name]
+        function.workers -= 1
+        peer.restless = True
+        if asleep:
+            peer.asleep = True
+            state.restless.append(peer)
     for job in [job for job in peer.running.values() if job.function is function]:
         lose(state, job)
 
@@ -128,6 +143,7 @@ def reset_abilities(state: State, peer: Peer) -> None:
     for name in peer.abilities:
         state.functions[name].workers -= 1
     peer.abilities.clear()
+    peer.patience = 0
     peer.restless = True
     if asleep:
         peer.asleep = True

@@ -18,7 +18,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 from geartrain.broker.state import State
-from geartrain.broker.tables import QUEUED, RUNNING, Crew, Function, Job, Peer, Ring
+from geartrain.broker.tables import HOPE, QUEUED, RUNNING, Crew, Function, Job, Peer, Ring
 from geartrain.terms import HIGH, LOW, NORMAL
 
 # ── work for a crew ──────────────────────────────────────────────────────────
@@ -71,6 +71,8 @@ def _take_from(crew: Crew, ring: Ring, priority: int) -> Job | None:
         function = ring.pop()
         if function is None:
             return None
+        if crew.retired and _is_retired(crew, function, priority):
+            continue
         line = function.line(priority)
         entry = line.pop()
         if entry is None:
@@ -88,6 +90,9 @@ def _take_from(crew: Crew, ring: Ring, priority: int) -> Job | None:
 def _take_in_order(crew: Crew) -> Job | None:
     while crew.ready:
         function = crew.functions[crew.ready[0]]
+        if crew.key is None and crew.places.get(function.name, -1) != crew.ready[0]:
+            heappop(crew.ready)
+            continue
         for priority in (HIGH, NORMAL, LOW):
             entry = function.line(priority).pop()
             if entry is not None:
@@ -104,6 +109,9 @@ def peek(state: State, crew: Crew) -> Function | None:
     if state.rules.strict_order:
         while crew.ready:
             function = crew.functions[crew.ready[0]]
+            if crew.key is None and crew.places.get(function.name, -1) != crew.ready[0]:
+                heappop(crew.ready)
+                continue
             if function.queued:
                 return function
             heappop(crew.ready)
@@ -120,11 +128,23 @@ def peek(state: State, crew: Crew) -> Function | None:
 def _peek_in(crew: Crew, ring: Ring, priority: int) -> Function | None:
     while len(ring):
         function = ring.items[ring.head]
+        if crew.retired and _is_retired(crew, function, priority):
+            ring.pop()
+            continue
         if function.line(priority).live:
             return function
         ring.pop()
         function.parked(priority).append(crew)
     return None
+
+
+def _is_retired(crew: Crew, function: Function, priority: int) -> bool:
+    """A function out of a ring: whether it is done no longer, and so stands there no more."""
+    held = crew.retired.get(function, -1)
+    if held < 0:
+        return False
+    crew.retired[function] = held & ~(1 << priority)
+    return True
 
 
 # ── a worker asks ────────────────────────────────────────────────────────────
@@ -214,7 +234,8 @@ def _next_sleeper(function: Function) -> Peer | None:
         if turn >= len(hopeful):
             turn = 0
         crew = hopeful[turn]
-        peer = crew.sleepers.pop()
+        held = crew.retired.get(function, -1) if crew.retired else -1
+        peer = crew.sleepers.pop() if held < 0 else None
         if peer is not None:
             # The next job wakes somebody of the next crew.
             function.turn = turn + 1
@@ -224,7 +245,10 @@ def _next_sleeper(function: Function) -> Peer | None:
         if turn < len(hopeful):
             hopeful[turn] = last
         function.turn = turn
-        crew.hopeless.append(function)
+        if held < 0:
+            crew.hopeless.append(function)
+        else:
+            crew.retired[function] = held & ~HOPE
     return None
 
 
@@ -255,17 +279,26 @@ def pass_over(state: State, peer: Peer) -> None:
 
 def settle(state: State, peer: Peer) -> None:
     """Find the crew for this peer's abilities, or make it."""
+    if peer.crew is not None:
+        # It is alone, and has looked for work once more.
+        peer.patience -= 1
+        if peer.patience > 0:
+            return
+        leave_crew(state, peer)
     peer.restless = False
     if not peer.abilities:
         return
-    key: object
-    if state.rules.strict_order:
-        key = tuple(peer.abilities)
+    if peer.patience > 0:
+        crew = _found_crew(state, None, peer)
+        peer.restless = True
     else:
-        key = frozenset(peer.abilities)
-    crew = state.crews.get(key)
-    if crew is None:
-        crew = _found_crew(state, key, peer)
+        key: object
+        if state.rules.strict_order:
+            key = tuple(peer.abilities)
+        else:
+            key = frozenset(peer.abilities)
+        found = state.crews.get(key)
+        crew = found if found is not None else _found_crew(state, key, peer)
     crew.members += 1
     peer.crew = crew
 
@@ -274,34 +307,108 @@ def _found_crew(state: State, key: object, peer: Peer) -> Crew:
     names = list(peer.abilities)
     if not state.rules.strict_order:
         names.reverse()
-    functions = [state.functions[name] for name in names]
-    crew = Crew(key, functions)
-    state.crews[key] = crew
-    place = 0
-    for function in functions:
+    crew = Crew(key, [])
+    if key is not None:
+        state.crews[key] = crew
+    for name in names:
+        _add(state, crew, state.functions[name])
+    return crew
+
+
+def _add(state: State, crew: Crew, function: Function) -> None:
+    """The crew can do one function more."""
+    held = crew.retired.pop(function, -1) if crew.retired else -1
+    if held < 0:
+        held = 0
         function.crews.append(crew)
-        if state.rules.strict_order:
-            crew.places[function.name] = place
-            place += 1
-            if function.queued:
-                heappush(crew.ready, place - 1)
-            else:
-                function.parked_high.append(crew)
-            continue
-        if function.high.live:
-            crew.high.push(function)
+        crew.functions.append(function)
+    elif state.rules.strict_order:
+        # It stands in the order where it was registered last.
+        crew.functions.append(function)
+    if state.rules.strict_order:
+        place = len(crew.functions) - 1
+        crew.places[function.name] = place
+        if function.queued:
+            heappush(crew.ready, place)
         else:
             function.parked_high.append(crew)
-        if function.normal.live:
-            crew.normal.push(function)
+    else:
+        if not held & (1 << HIGH):
+            if function.high.live:
+                crew.high.push(function)
+            else:
+                function.parked_high.append(crew)
+        if not held & (1 << NORMAL):
+            if function.normal.live:
+                crew.normal.push(function)
+            else:
+                function.parked_normal.append(crew)
+        if not held & (1 << LOW):
+            if function.low.live:
+                crew.low.push(function)
+            else:
+                function.parked_low.append(crew)
+    if not held & HOPE:
+        if crew.sleepers.live:
+            function.hopeful.append(crew)
         else:
-            function.parked_normal.append(crew)
-        if function.low.live:
-            crew.low.push(function)
-        else:
-            function.parked_low.append(crew)
-    crew.hopeless.extend(functions)
-    return crew
+            crew.hopeless.append(function)
+
+
+def may_change_alone(state: State, peer: Peer) -> bool:
+    """Whether this peer's abilities are changed in place; if so, it is alone from now on.
+
+    Where they are not, it leaves its crew: if it has many abilities, for one of its own.
+    """
+    crew = peer.crew
+    if crew is None:
+        return False
+    size = len(peer.abilities)
+    # A crew costs as much as it has abilities: so many looks pay for it.
+    peer.patience = size if size >= state.alone_from else 0
+    if peer.patience == 0 or crew.members > 1:
+        return False
+    if len(crew.functions) > 2 * size:
+        return False  # more of it is stale than not
+    if crew.key is not None:
+        del state.crews[crew.key]
+        crew.key = None
+        peer.restless = True
+    return True
+
+
+def learn(state: State, peer: Peer, function: Function, seconds: float) -> None:
+    """One ability more."""
+    alone = may_change_alone(state, peer)
+    if not alone:
+        asleep = peer.asleep
+        if peer.crew is not None:
+            leave_crew(state, peer)
+            peer.asleep = asleep
+            peer.restless = False
+        if not peer.restless:
+            peer.restless = True
+            if asleep:
+                state.restless.append(peer)
+    # The function's own name: one copy for all workers, and its hash is known.
+    peer.abilities[function.name] = seconds
+    function.workers += 1
+    crew = peer.crew
+    if alone and crew is not None:
+        _add(state, crew, function)
+        if peer.asleep and function.queued:
+            wake(state, function)
+
+
+def retire(state: State, peer: Peer, function: Function) -> None:
+    """One ability less, for one who is alone: what is not at hand goes when it turns up."""
+    crew = peer.crew
+    assert crew is not None
+    crew.retired[function] = HOPE | 1 << HIGH | 1 << NORMAL | 1 << LOW
+    if state.rules.strict_order:
+        del crew.places[function.name]
+        if crew in function.parked_high:
+            function.parked_high.remove(crew)
 
 
 def leave_crew(state: State, peer: Peer) -> None:
@@ -318,16 +425,20 @@ def leave_crew(state: State, peer: Peer) -> None:
 
 
 def _disband(state: State, crew: Crew) -> None:
-    del state.crews[crew.key]
+    if crew.key is not None:
+        del state.crews[crew.key]
+    retired = crew.retired
     hopeless = set(crew.hopeless)
-    for function in crew.functions:
+    # In strict order, what one alone has unlearned and learned again is in it twice.
+    for function in dict.fromkeys(crew.functions):
         function.crews.remove(crew)
-        if function not in hopeless:
+        if function not in hopeless and retired.get(function, HOPE) & HOPE:
             function.hopeful.remove(crew)
         for parked in (function.parked_high, function.parked_normal, function.parked_low):
             if crew in parked:
                 parked.remove(crew)
     crew.hopeless.clear()
+    retired.clear()
 
 
 def see_to_restless(state: State) -> None:

@@ -16,6 +16,7 @@ from geartrain.broker.queues import Alarm, AlarmClock
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
     DELAYED,
+    HOPE,
     KEPT,
     OVER,
     QUEUED,
@@ -248,9 +249,16 @@ def _peers(state: State) -> Iterator[str]:
             if peer.asleep and peer.restless and number not in restless:
                 yield f"{_peer(peer)} sleeps without a crew, and nobody sees to it"
         else:
-            if peer.restless:
-                yield f"{_peer(peer)} is restless in a crew"
-            if crew.key != _key(state, peer) or state.crews.get(crew.key) is not crew:
+            if peer.restless != (crew.key is None):
+                yield f"{_peer(peer)}: restless = {peer.restless} in {_crew(crew)}"
+            if crew.key is None:
+                if peer.patience <= 0 or crew.members != 1:
+                    yield f"{_peer(peer)} is alone with {crew.members}, patience {peer.patience}"
+                if set(_able(crew)) != {state.functions[name] for name in peer.abilities}:
+                    yield f"{_peer(peer)} is alone, and its crew can do something else"
+                if state.rules.strict_order and crew.places.keys() != peer.abilities.keys():
+                    yield f"{_peer(peer)} is alone, and has places for something else"
+            elif crew.key != _key(state, peer) or state.crews.get(crew.key) is not crew:
                 yield f"{_peer(peer)} is in a crew of other abilities"
             beds = sum(1 for sleeper in crew.sleepers.sleepers() if sleeper is peer)
             if beds != (1 if peer.asleep else 0):
@@ -290,6 +298,10 @@ def _crews(state: State) -> Iterator[str]:
     for key, crew in state.crews.items():
         if crew.key != key:
             yield f"{_crew(crew)} is in the table by another key"
+        if crew.retired:
+            yield f"{_crew(crew)} is in the table, and has given up functions"
+    crews = _all_crews(state)
+    for crew in crews:
         if crew.members != members[id(crew)] or crew.members == 0:
             yield f"{_crew(crew)} counts {crew.members} members, has {members[id(crew)]}"
         sleepers = crew.sleepers.sleepers()
@@ -300,7 +312,13 @@ def _crews(state: State) -> Iterator[str]:
             yield f"{_crew(crew)}: live = {crew.sleepers.live}, {len(sleepers)} sleep"
         if sleepers and crew.hopeless:
             yield f"{_crew(crew)} has sleepers and {len(crew.hopeless)} functions without hope"
-        for function in crew.functions:
+        for function, held in crew.retired.items():
+            if _times(function.crews, crew) != 1:
+                yield f"{_function(function)} has {_crew(crew)}, retired, not exactly once"
+            hopes = _times(function.hopeful, crew) + _times(crew.hopeless, function)
+            if hopes != (1 if held & HOPE else 0):
+                yield f"{_function(function)}, retired, and {_crew(crew)}: hopes {hopes} times"
+        for function in _able(crew):
             if state.functions.get(function.name) is not function:
                 yield f"{_crew(crew)} can do {_function(function)}, which was dropped"
             if _times(function.crews, crew) != 1:
@@ -311,21 +329,21 @@ def _crews(state: State) -> Iterator[str]:
         if len(crew.hopeless) > len(crew.functions):
             yield f"{_crew(crew)} has {len(crew.hopeless)} functions without hope"
     for function in state.functions.values():
-        for what, crews in (
+        for what, there in (
             ("crews", function.crews),
             ("parked_high", function.parked_high),
             ("parked_normal", function.parked_normal),
             ("parked_low", function.parked_low),
             ("hopeful", function.hopeful),
         ):
-            for crew in crews:
-                if state.crews.get(crew.key) is not crew or function not in crew.functions:
+            for crew in there:
+                if not any(one is crew for one in crews) or function not in crew.functions:
                     yield f"{_function(function)}: {what} has {_crew(crew)}, disbanded or unable"
 
 
 def _places(state: State) -> Iterator[str]:
     """A function is in a crew's ring, or the crew is parked there; with jobs it is in the ring."""
-    for crew in state.crews.values():
+    for crew in _all_crews(state):
         if state.rules.strict_order:
             yield from _places_in_order(crew)
             continue
@@ -333,7 +351,11 @@ def _places(state: State) -> Iterator[str]:
             yield f"{_crew(crew)} keeps an order, but takes turns"
         for priority, ring in ((HIGH, crew.high), (NORMAL, crew.normal), (LOW, crew.low)):
             standing = _standing(ring)
-            for function in crew.functions:
+            for function, held in crew.retired.items():
+                stands = _times(standing, function) + _times(function.parked(priority), crew)
+                if stands != (1 if held & (1 << priority) else 0):
+                    yield f"{_line(function, priority)}, retired, stands in {stands} places"
+            for function in _able(crew):
                 inside = _times(standing, function)
                 parked = _times(function.parked(priority), crew)
                 if inside + parked != 1:
@@ -351,6 +373,8 @@ def _places_in_order(crew: Crew) -> Iterator[str]:
     if len(crew.high) or len(crew.normal) or len(crew.low):
         yield f"{_crew(crew)} takes turns, but keeps an order"
     for place, function in enumerate(crew.functions):
+        if crew.key is None and crew.places.get(function.name) != place:
+            continue  # it has been registered again since, or has been given up
         if crew.places.get(function.name) != place:
             yield f"{_crew(crew)}: {_function(function)} is not at place {place}"
         inside = crew.ready.count(place)
@@ -375,8 +399,9 @@ def the_promise(state: State) -> Iterator[str]:
         if state.rules.worker_wakeup and function.roused >= function.queued:
             continue
         for peer in state.peers.values():
-            # Somebody restless is seen to before the turn ends.
-            if peer.asleep and not peer.restless and function.name in peer.abilities:
+            # Somebody whose crew is to be found is seen to before the turn ends.
+            settled = peer.crew is not None or not peer.restless
+            if peer.asleep and settled and function.name in peer.abilities:
                 yield (
                     f"{_peer(peer)} sleeps while {function.queued} jobs wait in "
                     f"{_function(function)}, for which {function.roused} are roused"
@@ -388,6 +413,17 @@ def the_promise(state: State) -> Iterator[str]:
 
 def _key(state: State, peer: Peer) -> object:
     return tuple(peer.abilities) if state.rules.strict_order else frozenset(peer.abilities)
+
+
+def _all_crews(state: State) -> list[Crew]:
+    """Those in the table, and those of peers that are alone."""
+    alone = [peer.crew for peer in state.peers.values() if peer.crew and peer.crew.key is None]
+    return [*state.crews.values(), *alone]
+
+
+def _able(crew: Crew) -> list[Function]:
+    """What the crew can do."""
+    return [one for one in dict.fromkeys(crew.functions) if one not in crew.retired]
 
 
 def _standing(ring: Ring) -> list[Function]:

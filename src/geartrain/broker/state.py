@@ -25,7 +25,8 @@ from geartrain.broker.tables import (
 #: 2020-01-01, in milliseconds since 1970: ids count from here.
 ID_EPOCH_MS: Final = 1_577_836_800_000
 
-
+#: With fewer abilities a peer that changes them finds another crew at once.
+ALONE_FROM: Final = 16
 #: How exactly the time is kept that a woken worker has to answer.
 ROUSED_LOOK_SECONDS: Final = 0.1
 
@@ -200,8 +201,10 @@ class State:
         self.namesakes: dict[bytes, dict[bytes, Job]] = {}
         #: ``{number: peer}``: everyone connected.
         self.peers: dict[int, Peer] = {}
-        #: ``{key: crew}``.
+        #: ``{key: crew}``; those of peers that are alone are not in it.
         self.crews: dict[object, Crew] = {}
+        #: A peer with so many abilities goes alone when it changes them.
+        self.alone_from = ALONE_FROM
         #: Sleepers whose abilities have changed; seen to before the turn ends.
         self.restless: list[Peer] = []
         #: Delayed jobs by wall clock.

@@ -15,6 +15,11 @@ to be called back by the next job. A crew whose members are all awake leaves the
 function's list of hopes in the same way. Both are lazy: every callback was paid
 for by an earlier look, so the cost of a job does not grow with the number of
 workers, of functions, or of jobs that wait.
+
+To found a crew costs as much as it has abilities. So a peer with many of them that
+changes one does not found another crew each time: it is *alone*, in a crew without a
+key that is changed in place, until it has asked for work often enough without
+changing anything, and looks for company again.
 """
 
 from __future__ import annotations
@@ -207,6 +212,10 @@ class Function:
         return self.queued + self.delayed + self.running + self.storing + self.paged
 
 
+#: In ``Crew.retired``: the crew is among the function's hopeful, or it among the hopeless.
+HOPE: Final = 8
+
+
 class Ring:
     """Functions in turn: taken from the front, put back at the end."""
 
@@ -304,11 +313,14 @@ class SleepLine:
 
 
 class Crew:
-    """All peers with the same abilities.
+    """All peers with the same abilities; or one alone that keeps changing them.
 
     Attributes:
-        key: the abilities: a set, or in strict order a sequence.
-        functions: newest registration first.
+        key: the abilities: a set, or in strict order a sequence; None for one alone.
+        functions: newest registration first; what one alone learns later is at the end.
+        retired: functions that one alone can do no longer, and that have not been taken
+            out everywhere; the bits say where they still stand, ``1 << priority`` for
+            the rings and parking places (not in strict order), ``HOPE`` for the hopes.
         rings: by priority, functions that may have such a job. A function
             stands in the ring, or the crew is parked at the function, never both.
         ready: in strict order, a heap of positions in ``functions`` instead of the rings.
@@ -328,6 +340,7 @@ class Crew:
         self.sleepers = SleepLine()
         self.hopeless: list[Function] = []
         self.members = 0
+        self.retired: dict[Function, int] = {}
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -339,8 +352,10 @@ class Peer:
         address: where it comes from, for people.
         client_id: what SET_CLIENT_ID said.
         abilities: ``{function name: time limit in seconds or 0.0}``, oldest first.
-        crew: the crew of these abilities; None for none, or while ``restless``.
-        restless: the abilities have changed since the crew was looked up.
+        crew: the crew of these abilities; None for none, or before it was looked up.
+        restless: the abilities have changed since the crew was looked up, or it is
+            alone and looks for company now and then.
+        patience: how often it will ask for work before it looks for company.
         asleep: it has said PRE_SLEEP and was not woken since.
         roused_for: the function it was woken for, until it grabs or sleeps.
         sleeps, rousals: how often it went to sleep and was woken; they tell an
@@ -359,6 +374,7 @@ class Peer:
         self.abilities: dict[bytes, float] = {}
         self.crew: Crew | None = None
         self.restless = False
+        self.patience = 0
         self.asleep = False
         self.roused_for: Function | None = None
         self.sleeps = 0
