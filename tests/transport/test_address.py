@@ -23,6 +23,9 @@ from geartrain.transport.address import Address, Servers, parse_address, parse_s
         ("gearman://h", Address("h", 4730)),
         ("gearmans://h:1/", Address("h", 1, "", True)),
         ("tcp://10.0.0.7:4730", Address("10.0.0.7", 4730)),
+        ("gearman://unix", Address("unix", 4730)),
+        ("unix:////run/g.sock", Address("", 0, "//run/g.sock")),
+        ("unix://x", Address("", 0, "x")),
     ],
 )
 def test_forms(text: str, address: Address) -> None:

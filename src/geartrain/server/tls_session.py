@@ -200,11 +200,12 @@ class TlsSession(Session):
             self._push()
 
     def _send(self) -> None:
-        if not self._push():
+        connection = self.connection
+        # What the kernel would not take before may have been all there was.
+        if not self._push() or not connection.out:
             return
         tls = self._tls
         assert tls is not None
-        connection = self.connection
         out = connection.out
         skip = self._sent_of_first
         if not skip and connection.out_bytes <= SEAL_BYTES:

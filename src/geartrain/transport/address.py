@@ -49,9 +49,13 @@ class Address(Value):
 
     def __str__(self) -> str:
         if self.path:
-            return f"unix:{self.path}"
+            # "unix://x" is the path "x", so one that begins so needs the long form.
+            return f"unix:{'//' if self.path.startswith('//') else ''}{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'gearmans://' if self.tls else ''}{host}:{self.port}"
+        if self.tls:
+            return f"gearmans://{host}:{self.port}"
+        # A host named "unix" reads as the beginning of a path where no scheme is before it.
+        return f"{'gearman://' if host == 'unix' else ''}{host}:{self.port}"
 
 
 #: What users may say wherever servers are asked for; None: the environment.
