@@ -11,6 +11,7 @@ from __future__ import annotations
 from geartrain.broker import (
     departure,
     dispatch,
+    fencing,
     inspection,
     intake,
     keeping,
@@ -205,6 +206,27 @@ class Broker:
     def not_stored(self, job: Job, text: bytes) -> None:
         """It could not be stored: its submitters are refused."""
         keeping.not_stored(self.state, job, text)
+
+    def stored_elsewhere(self, job: Job) -> None:
+        """It is stored, and another server may have it by now: its submitters are told."""
+        keeping.stored_elsewhere(self.state, job)
+        fencing.elsewhere(self.state, job)
+
+    def elsewhere(self, job: Job) -> None:
+        """Another server has this stored job: here it is forgotten, or goes on for its clients."""
+        fencing.elsewhere(self.state, job)
+
+    def fence(self) -> None:
+        """Hand out no stored job until ``hold_until``: others may have them."""
+        fencing.fence(self.state)
+
+    def hold_until(self, steady: float) -> None:
+        """Stored jobs may be handed out up to this time of the steady clock."""
+        fencing.unfence(self.state, steady)
+
+    def refuse_doubted(self, text: bytes) -> None:
+        """Who joined a stored job while nobody knows who has it is refused."""
+        fencing.refuse_doubted(self.state, text)
 
     def restore(
         self,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from geartrain.broker import progress
 from geartrain.broker.dispatch import (
-    enqueue,
     leave_crew,
+    line_up,
     may_change_alone,
     rest,
     retire,
@@ -108,7 +108,7 @@ def lose(state: State, job: Job) -> None:
         # It counts across a restart.
         state.retried.append(job)
         state.wishes = True
-    enqueue(state, job)
+    line_up(state, job)
 
 
 def cant_do(state: State, peer: Peer, name: bytes) -> None:

@@ -18,7 +18,18 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 from geartrain.broker.state import State
-from geartrain.broker.tables import HOPE, QUEUED, RUNNING, Crew, Function, Job, Peer, Ring
+from geartrain.broker.tables import (
+    HOPE,
+    KEPT,
+    QUEUED,
+    RUNNING,
+    STORING,
+    Crew,
+    Function,
+    Job,
+    Peer,
+    Ring,
+)
 from geartrain.terms import HIGH, LOW, NORMAL
 
 # ── work for a crew ──────────────────────────────────────────────────────────
@@ -40,6 +51,16 @@ def enqueue(state: State, job: Job) -> None:
         parked.clear()
     if function.hopeful:
         wake(state, function)
+
+
+def line_up(state: State, job: Job) -> None:
+    """As ``enqueue``, for a job that may be stored: while we may not do those, it stands aside."""
+    if state.fenced and job.kept == KEPT:
+        job.state = STORING
+        job.function.storing += 1
+        state.aside.append(job)
+        return
+    enqueue(state, job)
 
 
 def call_back(state: State, crew: Crew, function: Function, priority: int) -> None:

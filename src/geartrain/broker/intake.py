@@ -60,7 +60,7 @@ def submit(
             if background:
                 # From here on it must run, whoever leaves.
                 twin.background = True
-                if rules.durable and twin.kept != KEPT:
+                if rules.durable and (twin.kept != KEPT or state.fenced):
                     state.keep(twin, peer)
                     return
             else:

@@ -113,6 +113,8 @@ def _lines(state: State) -> Iterator[str]:
                 seen[entry.handle] += 1
                 if entry.state != QUEUED or state.jobs.get(entry.handle) is not entry:
                     yield f"{_line(function, priority)} holds {_job(entry)}"
+                if state.fenced and entry.kept == KEPT:
+                    yield f"{_line(function, priority)} holds {_job(entry)}, which is fenced"
                 if entry.function is not function or entry.priority != priority:
                     yield f"{_line(function, priority)} holds {_job(entry)} of another line"
     for job in state.jobs.values():

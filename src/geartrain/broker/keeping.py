@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from geartrain.broker import progress
 from geartrain.broker.departure import take_out
-from geartrain.broker.dispatch import enqueue
+from geartrain.broker.dispatch import line_up
 from geartrain.broker.intake import make_function
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
@@ -42,7 +42,7 @@ def take_adds(state: State, most: int, most_bytes: int) -> list[Job]:
         if job.kept == FORGOTTEN:
             # Over before anybody wrote it down.
             at += 1
-            _redeem(job, job.handle)
+            redeem(job, job.handle)
             continue
         size += len(job.workload)
         if taken and size > most_bytes:
@@ -59,13 +59,20 @@ def stored(state: State, job: Job) -> None:
     if job.kept == WRITING:
         job.kept = KEPT
         if job.state == STORING:
-            _let_go(state, job)
-    _redeem(job, job.handle)
+            let_go(state, job)
+    redeem(job, job.handle)
+
+
+def stored_elsewhere(state: State, job: Job) -> None:
+    """Its row was written by an earlier try, and is no longer ours: its submitters are told."""
+    redeem(job, job.handle)
+    if job.kept == WRITING:
+        job.kept = KEPT
 
 
 def merged(state: State, job: Job, handle: bytes) -> None:
     """Another job has the key: its handle is the answer, and this one is not kept."""
-    _redeem(job, handle)
+    redeem(job, handle)
     _unkeep(state, job)
 
 
@@ -73,7 +80,7 @@ def not_stored(state: State, job: Job, text: bytes) -> None:
     """The row was not written: its submitters are refused."""
     if job.kept == FORGOTTEN:
         # It was done, or cancelled, while that was tried.
-        _redeem(job, job.handle)
+        redeem(job, job.handle)
         return
     askers = job.askers
     job.askers = None
@@ -84,7 +91,7 @@ def not_stored(state: State, job: Job, text: bytes) -> None:
     _unkeep(state, job)
 
 
-def _redeem(job: Job, handle: bytes) -> None:
+def redeem(job: Job, handle: bytes) -> None:
     askers = job.askers
     job.askers = None
     if askers is not None:
@@ -100,14 +107,14 @@ def _unkeep(state: State, job: Job) -> None:
     job.background = False
     if job.client is not None:
         if job.state == STORING:
-            _let_go(state, job)
+            let_go(state, job)
         return
     if job.state == STORING or job.state == QUEUED:
         take_out(state, job)
         progress.end(state, job)
 
 
-def _let_go(state: State, job: Job) -> None:
+def let_go(state: State, job: Job) -> None:
     """Out of STORING: into its line, or among those that wait for their time."""
     function = job.function
     function.storing -= 1
@@ -116,7 +123,7 @@ def _let_go(state: State, job: Job) -> None:
         function.delayed += 1
         job.limit = state.epochs.set(float(job.when), job)
     else:
-        enqueue(state, job)
+        line_up(state, job)
 
 
 def restore(
@@ -154,7 +161,7 @@ def restore(
             progress.remember_unique(state, job)
     if function.paged > 0:
         function.paged -= 1
-    enqueue(state, job)
+    line_up(state, job)
     return True
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from geartrain.broker.queues import AlarmClock
 from geartrain.broker.tables import (
     FORGOTTEN,
+    KEPT,
     UNKEPT,
     WISHED,
     Asker,
@@ -24,6 +25,9 @@ from geartrain.broker.tables import (
 
 #: 2020-01-01, in milliseconds since 1970: ids count from here.
 ID_EPOCH_MS: Final = 1_577_836_800_000
+
+#: A tenure that does not end: nobody else can have the jobs.
+FOR_EVER: Final = float("inf")
 
 #: With fewer abilities a peer that changes them finds another crew at once.
 ALONE_FROM: Final = 16
@@ -67,7 +71,11 @@ class Rules:
 
 
 class Counters:
-    """Totals since the start, for people and for metrics."""
+    """Totals since the start, for people and for metrics.
+
+    Attributes:
+        fenced: jobs that ended here after another server had got them.
+    """
 
     def __init__(self) -> None:
         self.submitted = 0
@@ -79,6 +87,7 @@ class Counters:
         self.requeued = 0
         self.timed_out = 0
         self.abandoned = 0
+        self.fenced = 0
         self.cancelled = 0
         self.wakeups = 0
 
@@ -224,6 +233,14 @@ class State:
         self.retried: list[Job] = []
         #: There is something in these lists.
         self.wishes = False
+        #: Up to when stored jobs may be handed out, by the steady clock; see ``fencing``.
+        self.tenure = FOR_EVER
+        #: It has run out.
+        self.fenced = False
+        #: Stored jobs that would stand in their lines if it had not.
+        self.aside: list[Job] = []
+        #: Stored jobs with askers who hear nothing before it is known who has the row.
+        self.doubted: list[Job] = []
 
     def keep(self, job: Job, peer: Peer) -> None:
         """Have this job stored; the peer's submission is answered when it is."""
@@ -236,6 +253,8 @@ class State:
             job.kept = WISHED
             self.adds.append(job)
             self.wishes = True
+        elif job.kept == KEPT:
+            self.doubted.append(job)
 
     def forget(self, job: Job) -> None:
         """Have the store forget a job that it keeps, or is about to."""

@@ -8,9 +8,9 @@ Source: protocol reference, 2.5, 2.11 and 2.12.
 
 from __future__ import annotations
 
-from geartrain.broker import progress
+from geartrain.broker import fencing, progress
 from geartrain.broker.departure import lose
-from geartrain.broker.dispatch import enqueue, pass_over
+from geartrain.broker.dispatch import line_up, pass_over
 from geartrain.broker.state import State
 from geartrain.broker.tables import Job
 
@@ -24,6 +24,8 @@ def tick(state: State, wall: float, steady: float) -> None:
     """
     state.wall = wall
     state.steady = steady
+    if steady >= state.tenure:
+        fencing.fence(state)
     if state.epochs.heap:
         while True:
             due = state.epochs.ring(wall)
@@ -32,7 +34,7 @@ def tick(state: State, wall: float, steady: float) -> None:
             assert isinstance(due, Job)
             due.limit = None
             due.function.delayed -= 1
-            enqueue(state, due)
+            line_up(state, due)
     if state.limits.heap:
         while True:
             over = state.limits.ring(steady)

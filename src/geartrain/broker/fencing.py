@@ -1,0 +1,106 @@
+"""The right to stored jobs, where several servers share them: it ends unless it is prolonged.
+
+A server holds its stored jobs under a lease. Up to the end of its *tenure*, which
+lies before the lease's own, no other server can have them. After it another may, so
+from then on none is handed out: those that wait step *aside*, out of their lines,
+where no worker looks; and nobody is told that his job is one of them. Jobs that are
+not stored go on as if nothing had happened. When the tenure is prolonged they come
+back, in their order; those that another server has by then are forgotten here.
+
+The tenure is looked at once a turn, by the clock of that turn.
+"""
+
+from __future__ import annotations
+
+from geartrain.broker import progress
+from geartrain.broker.departure import take_out
+from geartrain.broker.keeping import let_go, redeem
+from geartrain.broker.state import FOR_EVER, State
+from geartrain.broker.tables import (
+    FORGOTTEN,
+    KEPT,
+    RUNNING,
+    STORING,
+    UNKEPT,
+    WISHED,
+    Job,
+)
+
+
+def fence(state: State) -> None:
+    """The tenure is over: stored jobs step aside until ``unfence``."""
+    state.tenure = FOR_EVER
+    if state.fenced:
+        return
+    state.fenced = True
+    aside = state.aside
+    for function in state.functions.values():
+        for line in (function.high, function.normal, function.low):
+            if not line.live:
+                continue
+            for entry in line.waiting():
+                assert isinstance(entry, Job)
+                if entry.kept == KEPT:
+                    line.leave(entry)
+                    function.queued -= 1
+                    function.storing += 1
+                    entry.state = STORING
+                    aside.append(entry)
+
+
+def unfence(state: State, until: float) -> None:
+    """The tenure goes on: stored jobs may be handed out up to ``until``, on the steady clock."""
+    state.tenure = until
+    if not state.fenced:
+        return
+    state.fenced = False
+    aside, state.aside = state.aside, []
+    for job in aside:
+        if job.state == STORING and job.kept == KEPT:
+            let_go(state, job)
+    doubted, state.doubted = state.doubted, []
+    for job in doubted:
+        if job.kept == KEPT or job.kept == FORGOTTEN:
+            redeem(job, job.handle)
+
+
+def refuse_doubted(state: State, text: bytes) -> None:
+    """It has taken too long to know: who joined a stored job since the fence is refused."""
+    doubted, state.doubted = state.doubted, []
+    for job in doubted:
+        askers = job.askers
+        if askers is None or (job.kept != KEPT and job.kept != FORGOTTEN):
+            continue
+        job.askers = None
+        for asker in askers:
+            state.counters.refused += 1
+            asker.peer.renege(asker.ticket, b"QUEUE_ERROR", text)
+
+
+def elsewhere(state: State, job: Job) -> None:
+    """Another server has this stored job by now, or has done it.
+
+    What runs here goes on: its result is passed on, but it is not given out again.
+    Who waits for it here gets it done here. Who joined it in the background and has
+    not been answered is owed a row: it is stored again.
+    """
+    if job.kept != KEPT:
+        return
+    if job.askers is not None:
+        job.kept = WISHED
+        state.adds.append(job)
+        state.wishes = True
+        return
+    job.background = False
+    if job.state == RUNNING:
+        # A twin of it would be answered with a job that may be over elsewhere.
+        if job.unique:
+            progress.forget_unique(state, job)
+        return
+    job.kept = UNKEPT
+    if job.client is not None:
+        if job.state == STORING:
+            let_go(state, job)
+        return
+    take_out(state, job)
+    progress.end(state, job)
