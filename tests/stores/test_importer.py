@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from geartrain.protocol.submits import encode_submit
-from geartrain.stores.importer import OldJob, import_queue, rows_of, understand
+from geartrain.stores.importer import RECEIPTS, import_queue, survey
 from geartrain.stores.memory import MemoryStore
-from geartrain.stores.port import FIRST, Count, QueueKey, StoreDown, StoreRefused
+from geartrain.stores.old_tables import OldJob, count_of, name_of, rows_of, understand
+from geartrain.stores.port import FIRST, QueueKey, StoreDown, StoreRefused
 from geartrain.testing.store_kit import FakeServer
 from tests.stores.postgres_server import Cluster, free_port
 from tests.support import patient, wait_until
@@ -97,7 +98,8 @@ def expected() -> dict[tuple[bytes, bytes], tuple[int, bytes, float | None]]:
 
 
 async def stored(server: FakeServer) -> dict[tuple[bytes, bytes], tuple[int, bytes, float | None]]:
-    facts = await server.store.scan(None, FIRST, 1000)
+    rows = await server.store.scan(None, FIRST, 1000)
+    facts = [fact for fact in rows if fact.queue.tenant != RECEIPTS]
     bodies = await server.store.load([f.id for f in facts])
     return {(f.queue.function, f.unique): (f.queue.priority, bodies[f.id], f.run_at) for f in facts}
 
@@ -207,12 +209,64 @@ async def test_order_and_tenant_are_kept(one: FakeServer, tmp_path: Path) -> Non
 
 
 async def test_jobs_that_are_there_already_merge(one: FakeServer, tmp_path: Path) -> None:
+    await one.add(one.job(b"here before", unique=b"u", queue=QueueKey("", b"f", 1)))
     source = a_table(tmp_path / "q.db", ("u", "f", 1, b"1", 0), ("-", "f", 1, b"2", 0))
-    await import_queue(source, one.store, one.ids)
 
     report = await import_queue(source, one.store, one.ids)
 
-    assert (report.read, report.stored, report.merged) == (2, 0, 2)
+    assert (report.read, report.stored, report.merged) == (2, 1, 1)
+
+
+async def test_an_import_that_is_repeated_brings_nothing_back(
+    one: FakeServer, tmp_path: Path
+) -> None:
+    source = a_table(tmp_path / "q.db", ("", "f", 1, b"1", 0), ("u", "f", 1, b"2", 0))
+    await import_queue(source, one.store, one.ids, wall=lambda: 5.0)
+    done = await one.claim(QueueKey("", b"f", 1))
+    await one.end(*[job.id for job in done])
+
+    report = await import_queue(str(tmp_path / "q.db"), one.store, one.ids)
+
+    assert (report.read, report.before, report.stored, report.last) == (2, 2, 0, 5.0)
+    assert await stored(one) == {}
+    again = await import_queue(source, one.store, one.ids, again=True)
+    assert (again.read, again.before, again.stored) == (2, 0, 2)
+    assert [job.body for job in await one.claim(QueueKey("", b"f", 1))] == [b"1", b"2"]
+
+
+async def test_a_table_that_has_grown_is_taken_over_from_its_new_rows_on(
+    one: FakeServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "q.db"
+    source = a_table(path, ("u", "f", 1, b"old", 0))
+    await import_queue(source, one.store, one.ids)
+    await one.end(*[job.id for job in await one.claim(QueueKey("", b"f", 1))])
+    with sqlite3.connect(path) as db:
+        db.execute("INSERT INTO gearman_queue VALUES ('v', 'f', 1, 'new', 0)")
+    db.close()
+
+    report = await import_queue(source, one.store, one.ids)
+
+    assert (report.read, report.before, report.stored) == (2, 1, 1)
+    assert await one.bodies(QueueKey("", b"f", 1)) == [b"new"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE gearman_queue SET data = 'other'", "DELETE FROM gearman_queue WHERE unique_key = 'u'"],
+)
+async def test_a_table_that_was_used_meanwhile_is_refused(
+    one: FakeServer, tmp_path: Path, change: str
+) -> None:
+    path = tmp_path / "q.db"
+    source = a_table(path, ("u", "f", 1, b"1", 0), ("v", "f", 1, b"2", 0))
+    await import_queue(source, one.store, one.ids)
+    with sqlite3.connect(path) as db:
+        db.execute(change)
+    db.close()
+
+    with pytest.raises(StoreRefused, match="not as it was when 2 rows of it were taken over"):
+        await import_queue(source, one.store, one.ids)
 
 
 class BreaksOff(MemoryStore):
@@ -227,17 +281,26 @@ class BreaksOff(MemoryStore):
         return await super().commit(*lists)
 
 
-async def test_an_import_that_was_broken_off_can_go_on_where_it_was(tmp_path: Path) -> None:
-    source = a_table(tmp_path / "q.db", *[(f"u{n}", "f", 1, b"", 0) for n in range(1800)])
+async def test_an_import_that_was_broken_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    source = a_table(tmp_path / "q.db", *[("", f"f{n}", 1, b"", 0) for n in range(1800)])
     one = await FakeServer(BreaksOff(), "one").open()
 
-    with pytest.raises(StoreDown) as caught:
+    with pytest.raises(StoreDown):
         await import_queue(source, one.store, one.ids)
-    assert caught.value.__notes__ == ["1000 rows were taken over before this: skip=1000"]
-    report = await import_queue(source, one.store, one.ids, skip=1000)
+    report = await import_queue(source, one.store, one.ids)
 
-    assert (report.read, report.stored, report.merged) == (1800, 800, 0)
-    assert await one.count(QueueKey("", b"f", 1)) == Count(ready=1800)
+    assert (report.read, report.before, report.stored, report.merged) == (1800, 1000, 800, 0)
+    assert len(await one.store.scan("", FIRST, 5000)) == 1800
+
+
+async def test_a_survey_counts_and_changes_nothing(tmp_path: Path) -> None:
+    source = a_table(tmp_path / "q.db", ("a", "f", 1, b"", 0), ("b", "f", 9, b"", 0))
+
+    report = await survey(source)
+
+    assert await count_of(source) == 2
+    assert (report.read, report.functions, len(report.faults)) == (2, {b"f": 1}, 1)
+    assert name_of(source) == name_of(f"{source}?table=gearman_queue")
 
 
 async def test_large_bodies_make_small_batches(one: FakeServer, tmp_path: Path) -> None:

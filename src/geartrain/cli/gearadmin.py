@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from geartrain.cli import terminal
 from geartrain.cli.gearadmin_options import (
+    COMMANDS,
     EXAMPLES,
     LEAD,
     TABLE,
     USAGE,
+    Call,
     Operation,
     Settings,
     settings,
@@ -39,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(asked, str):
             terminal.write_all(1, (_version() if asked == "version" else _help()).encode())
             return 0
+        if isinstance(asked, Call):
+            return _command(asked)
         return Admin(asked).run()
     except BrokenPipeError:
         return terminal.end_like_a_broken_pipe()
@@ -56,8 +60,21 @@ def _help() -> str:
     from geartrain.cli.options import help_text
 
     return help_text(
-        TABLE, USAGE, LEAD, EXAMPLES, bold=terminal.likes_colour(1), width=terminal.width(1)
+        TABLE,
+        USAGE,
+        LEAD,
+        EXAMPLES,
+        bold=terminal.likes_colour(1),
+        width=terminal.width(1),
+        commands=COMMANDS,
     )
+
+
+def _command(call: Call) -> int:
+    """Carry out a command; return its exit status."""
+    from geartrain.cli import take_over
+
+    return take_over.run(call)
 
 
 class Admin:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from geartrain.cli.gearman_options import server_names
-from geartrain.cli.options import HOST, Option, Parsed, UsageError, parse, seconds
+from geartrain.cli.options import HOST, Command, Option, Parsed, UsageError, parse, seconds
 
 _WHERE: Final = "Where"
 _ASK: Final = "Ask"
 _DO: Final = "Do"
 _HOW: Final = "How"
+_COMMANDS: Final = "Of commands"
 
 TABLE: Final = (
     Option("-h --host", "HOST", "job server's host (localhost)", group=_WHERE, takes=HOST),
@@ -65,11 +66,38 @@ TABLE: Final = (
         optional=True,
         new=True,
     ),
+    Option(
+        "--dry-run",
+        "",
+        "import: read the old table, say what is in it, and change nothing",
+        group=_COMMANDS,
+        new=True,
+    ),
+    Option(
+        "--again",
+        "",
+        "import: take over what an earlier import has brought, too",
+        group=_COMMANDS,
+        new=True,
+    ),
     Option("-H --help", "", "show this text", group=_HOW),
     Option("-V --version", "", "show the version of gearadmin", group=_HOW, new=True),
 )
 
-USAGE: Final = "usage: gearadmin [-h HOST] [-p PORT] [--servers LIST] [options]"
+#: Said as words: ``gearadmin import SOURCE TARGET``. Spelling, what it does, its options.
+COMMANDS: Final = (
+    Command(
+        "import SOURCE TARGET",
+        "take over the queue of a C gearmand, which must not run: SOURCE is its table, "
+        "sqlite:///FILE?table=NAME or postgresql://HOST/DATABASE?table=NAME, and TARGET our "
+        "queue, as gearmand's --queue. It may be repeated: what is here already stays once",
+        ("dry-run", "again", "json"),
+    ),
+)
+
+USAGE: Final = """\
+usage: gearadmin [-h HOST] [-p PORT] [--servers LIST] [options]
+       gearadmin COMMAND [options]"""
 
 LEAD: Final = "Asks a Gearman job server how it is, and tells it what to do."
 
@@ -81,6 +109,7 @@ Examples:
   gearadmin --cancel-job H:host:12      cancel a job
   gearadmin --maxqueue resize 1000      refuse more than 1000 jobs
   gearadmin --maxqueue resize 0,1000,100        no limit for high ones
+  gearadmin import /var/lib/gearman/gearman.db sqlite:///var/lib/geartrain/jobs.db
 
 On a terminal lists have headings; in a pipe they are the server's own lines, tabs
 between the columns and a dot at the end.
@@ -116,12 +145,32 @@ _LINES: Final = {
 }
 
 
+#: Options that only commands take, each with one that does.
+_OF_COMMANDS: Final = {
+    option.key: command.spelling
+    for option in TABLE
+    if option.group == _COMMANDS
+    for command in COMMANDS
+    if option.key in command.options
+}
+
+
 class Operation:
     """One thing to ask or to do: its name among the options, and the line for the server."""
 
     def __init__(self, name: str, line: str) -> None:
         self.name = name
         self.line = line
+
+
+class Call:
+    """A command, and what it was given."""
+
+    def __init__(self, command: Command, operands: list[str], parsed: Parsed) -> None:
+        self.command = command
+        self.name = " ".join(command.words)
+        self.operands = operands
+        self.parsed = parsed
 
 
 class Settings:
@@ -146,7 +195,7 @@ class Settings:
             raise UsageError("no operation: say what to ask or to do, such as --status")
 
 
-def settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings | str:
+def settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings | Call | str:
     """What is to be done, or ``help`` or ``version``, if that is all that was asked.
 
     Raises:
@@ -156,7 +205,34 @@ def settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings |
     for word in ("help", "version"):
         if word in parsed:
             return word
+    if parsed.operands and not any(name in parsed for name in (*ORDER, "watch")):
+        return _call(parsed)
+    for key in parsed.given:
+        if key in _OF_COMMANDS:
+            raise UsageError(f"--{key} belongs to a command, such as: {_OF_COMMANDS[key]}")
     return Settings(parsed, environ)
+
+
+def _call(parsed: Parsed) -> Call | Settings:
+    """The command that the operands begin with."""
+    said = parsed.operands
+    for command in COMMANDS:
+        count = len(command.words)
+        if said[:count] != command.words:
+            continue
+        operands = said[count:]
+        known = (*command.options, *(option.key for option in TABLE if option.group == _WHERE))
+        wrong = [key for key in parsed.given if key not in known]
+        if wrong:
+            raise UsageError(f"{' '.join(command.words)} takes no --{wrong[0]}")
+        if len(operands) < command.least or (
+            command.most is not None and len(operands) > command.most
+        ):
+            raise UsageError(f"want: gearadmin {command.spelling}")
+        return Call(command, operands, parsed)
+    begun = [command.spelling for command in COMMANDS if command.words[0] == said[0]]
+    there = begun or [command.spelling for command in COMMANDS]
+    raise UsageError(f"{' '.join(said)!r} is no command; there are: {', '.join(there)}")
 
 
 def _is_number(text: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Final
 
 from geartrain import __version__
 from geartrain.cli import gearadmin_options, gearman_options, worker_options
-from geartrain.cli.options import COMMAND, FILE, FOLDER, HOST, Option
+from geartrain.cli.options import COMMAND, FILE, FOLDER, HOST, Command, Option
 
 
 class Tool:
@@ -32,6 +32,7 @@ class Tool:
         examples: str,
         see_also: Sequence[str],
         operands: str,
+        commands: Sequence[Command] = (),
     ) -> None:
         self.name = name
         self.summary = summary
@@ -41,6 +42,7 @@ class Tool:
         self.examples = examples
         self.see_also = see_also
         self.operands = operands
+        self.commands = commands
 
 
 TOOLS: Final = (
@@ -63,6 +65,7 @@ TOOLS: Final = (
         gearadmin_options.EXAMPLES,
         ("gearman(1)", "gearmand(8)"),
         "",
+        gearadmin_options.COMMANDS,
     ),
     Tool(
         "gearman-worker",
@@ -98,6 +101,10 @@ def man_page(tool: Tool) -> str:
             group = option.group
             lines.append(f'.SS "{_roff(group)}"')
         lines += [".TP", f".B {_roff(option.spelling())}", _roff(option.help)]
+    if tool.commands:
+        lines.append(".SH COMMANDS")
+    for command in tool.commands:
+        lines += [".TP", f".B {_roff(command.spelling)}", _roff(command.help)]
     for paragraph in tool.examples.split("\n\n"):
         title, _, rest = paragraph.partition(":")
         lines.append(f".SH {_roff(title.upper())}")
@@ -133,7 +140,10 @@ def bash_completion(tool: Tool) -> str:
         for n in o.names
     ]
     cases.append(f"        {'|'.join(others)}) return ;;")
-    operands = {COMMAND: "compgen -c -f", FILE: "compgen -f"}.get(tool.operands, "compgen -W ''")
+    words = " ".join(dict.fromkeys(word for one in tool.commands for word in one.words))
+    operands = {COMMAND: "compgen -c -f", FILE: "compgen -f"}.get(
+        tool.operands, f"compgen -W '{words}'"
+    )
     return (
         "\n".join(
             [
@@ -175,7 +185,9 @@ def zsh_completion(tool: Tool) -> str:
                 gap = "::" if option.optional else ":"
                 value = f"{gap}{option.metavar.lower()}:{kinds.get(option.takes, '')}"
             lines.append(f"  '*{name}[{text}]{value}' \\")
-    rest = {COMMAND: "*::command:_normal", FILE: "*:target:_files"}.get(tool.operands, "*:")
+    words = " ".join(dict.fromkeys(word for one in tool.commands for word in one.words))
+    known = f"*:command:({words})" if words else "*:"
+    rest = {COMMAND: "*::command:_normal", FILE: "*:target:_files"}.get(tool.operands, known)
     lines.append(f"  '{rest}'")
     return "\n".join(lines) + "\n"
 

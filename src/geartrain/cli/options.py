@@ -66,6 +66,26 @@ class Option:
         return f"{text}[={self.metavar}]" if self.optional else f"{text} {self.metavar}"
 
 
+class Command:
+    """Something that is said in words and not as an option.
+
+    Attributes:
+        spelling: words and operands, as help shows them: ``dead show HANDLE``.
+        words: those it is known by.
+        help: what it does.
+        options: the keys of those it takes.
+    """
+
+    def __init__(self, spelling: str, help: str, options: Sequence[str]) -> None:
+        self.spelling = spelling
+        self.help = help
+        self.options = tuple(options)
+        self.words = [word for word in spelling.split() if word.islower()]
+        wanted = spelling.split()[len(self.words) :]
+        self.least = sum(not word.startswith("[") for word in wanted)
+        self.most = None if wanted and wanted[-1].endswith("...") else len(wanted)
+
+
 class Parsed:
     """What a command line said.
 
@@ -224,12 +244,27 @@ def size(parsed: Parsed, key: str, default: int) -> int:
 
 
 def help_text(
-    table: Sequence[Option], usage: str, lead: str, tail: str, *, bold: bool, width: int
+    table: Sequence[Option],
+    usage: str,
+    lead: str,
+    tail: str,
+    *,
+    bold: bool,
+    width: int,
+    commands: Sequence[Command] = (),
 ) -> str:
     """What ``--help`` prints: usage, a lead, the options under their headings, examples."""
 
     def strong(text: str) -> str:
         return f"\x1b[1m{text}\x1b[0m" if bold else text
+
+    def row(spelling: str, help: str) -> None:
+        text = wrap(help, max(40, width - 28))
+        if len(spelling) > 26:
+            lines.append(strong(spelling))
+        else:
+            lines.append(strong(spelling) + " " * (28 - len(spelling)) + text.pop(0))
+        lines.extend(" " * 28 + line for line in text)
 
     lines = [usage, "", *lead.strip().splitlines()]
     group = ""
@@ -237,13 +272,11 @@ def help_text(
         if option.group != group:
             group = option.group
             lines += ["", strong(group + ":")]
-        spelling = "  " + option.spelling()
-        text = wrap(option.help, max(40, width - 28))
-        if len(spelling) > 26:
-            lines.append(strong(spelling))
-        else:
-            lines.append(strong(spelling) + " " * (28 - len(spelling)) + text.pop(0))
-        lines += [" " * 28 + line for line in text]
+        row("  " + option.spelling(), option.help)
+    if commands:
+        lines += ["", strong("Commands:")]
+    for command in commands:
+        row("  " + command.spelling, command.help)
     lines += ["", *tail.strip("\n").splitlines()]
     return "\n".join(lines) + "\n"
 

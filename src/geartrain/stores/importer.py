@@ -1,265 +1,252 @@
-"""Takes over the queue of a C gearmand: its SQLite or PostgreSQL table, into a store.
+"""Takes over the queue of a C gearmand into a store, once and whole, however often it is asked.
 
-The old table is read and not changed. What may look odd in it::
+The jobs go to the pool, in the order of the old table. Each batch is one commit, and
+with it goes the *receipt*: how many rows of this table are here by now, and a digest
+of them. So whatever breaks an import off, the next one begins at the row where that
+one stopped; and one that was finished is not repeated when its jobs are done and
+gone from the queue. A table that has grown since is taken over from its new rows on;
+one that has changed in another way is refused, for nobody knows which rows are new.
 
-    data NULL            an empty workload (the C server cannot start again with one)
-    unique_key ''        no unique; the table holds one such job per function at most
-    unique_key '-'       the workload is the key
-    when_to_run 0        now
-    no when_to_run       a table made by an old version
-
-Handles, attempts and reducers are not in these tables: the C server does not
-store them. Rows that make no sense are left out and listed, each with its reason.
+The receipt is a row of a tenant that no client belongs to, and is never due.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Iterable
+import json
+import time
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from pathlib import Path
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote, urlencode
 
 from geartrain.stores.ids import JobIds, coalescing_key
+from geartrain.stores.old_tables import OldJob, name_of, rows_of, understand
 from geartrain.stores.port import (
     Add,
     Added,
+    Ending,
+    JobId,
     Placement,
     QueueKey,
     QueueStore,
     StoredJob,
     StoreRefused,
 )
-from geartrain.stores.url import StoreUrl
-from geartrain.terms import HIGH, LOW, NORMAL
-
-#: Names of the tables unless they were changed (``--libsqlite3-table``, ``--libpq-table``).
-SQLITE_TABLE: Final = "gearman_queue"
-POSTGRES_TABLE: Final = "queue"
+from geartrain.terms import NORMAL
 
 BATCH_ROWS: Final = 500
 BATCH_BYTES: Final = 4 << 20
 
-
-class OldJob(NamedTuple):
-    """A row of the C server's table, understood."""
-
-    function: bytes
-    unique: bytes
-    priority: int
-    body: bytes
-    #: seconds since 1970
-    run_at: float | None
+#: Whose rows the receipts are. No tenant of clients is called so: theirs have no colon.
+RECEIPTS: Final = "geartrain:import"
+_NEVER: Final = 253_402_300_799.0  # 9999-12-31
 
 
 @dataclass(slots=True)
 class Imported:
     """What became of the rows."""
 
-    #: Rows read, whatever became of them: ``skip`` for a run that is to go on from here.
+    #: Rows read, whatever became of them.
     read: int = 0
+    #: ... that an earlier import has taken over.
+    before: int = 0
+    #: When the last earlier import ended, in seconds since 1970; 0.0 for none.
+    last: float = 0.0
     stored: int = 0
     #: Jobs whose key was in the store already: one of them will run, as it would have before.
     merged: int = 0
     #: Rows left out, each with its number and the reason.
     faults: list[str] = field(default_factory=list)
+    #: Jobs by function.
+    functions: dict[bytes, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        before = f"{self.before} taken over before, " if self.before else ""
         return (
-            f"{self.read} rows read: {self.stored} stored, {self.merged} merged with jobs "
-            f"that were there, {len(self.faults)} left out"
+            f"{self.read} rows read: {before}{self.stored} stored, {self.merged} merged with "
+            f"jobs that were there, {len(self.faults)} left out"
         )
 
 
+def _silent(report: Imported) -> None:
+    """Nobody watches."""
+
+
 async def import_queue(
-    source: str, store: QueueStore, ids: JobIds, *, tenant: str = "", skip: int = 0
+    source: str,
+    store: QueueStore,
+    ids: JobIds,
+    *,
+    tenant: str = "",
+    again: bool = False,
+    watch: Callable[[Imported], None] = _silent,
+    wall: Callable[[], float] = time.time,
 ) -> Imported:
     """Read a table and add its jobs to the pool of ``store``, in the table's order.
 
     Stop the C server first: it knows nothing of this and goes on changing its table.
 
     Args:
-        source: ``sqlite:///old.db?table=gearman_queue`` or
-            ``postgresql://host/db?table=queue``.
+        source: ``sqlite:///old.db?table=gearman_queue``,
+            ``postgresql://host/db?table=queue``, or the path of a SQLite file.
         store: open; the jobs are durable as it makes them.
         ids: made with the lease of ``store``.
         tenant: whose jobs these are.
-        skip: rows to pass over: ``read`` of a run that was broken off.
+        again: take over what earlier imports of this table have brought, too.
+        watch: told of every batch.
+        wall: seconds since 1970.
+
+    Raises:
+        StoreRefused: there is no such table to be read, or it is not the one that was
+            taken over before.
+        StoreError: of the store. Nothing is half done: import again.
+    """
+    run = _Run(source, store, ids, tenant, wall)
+    await run.begin(again)
+    async with aclosing(rows_of(source)) as rows:
+        async for row in rows:
+            await run.row(row)
+            watch(run.report)
+    await run.end()
+    watch(run.report)
+    return run.report
+
+
+async def survey(source: str, *, watch: Callable[[Imported], None] = _silent) -> Imported:
+    """Read a table and say what an import would find in it.
 
     Raises:
         StoreRefused: there is no such table to be read.
-        StoreError: of the store; ``Imported.read`` is in the error's notes.
     """
     report = Imported()
-    batch: list[Add] = []
-    size = 0
-    pending = 0
-
-    async def flush() -> None:
-        nonlocal size, pending
-        try:
-            done = await store.commit(batch, [], [])
-        except Exception as error:
-            error.add_note(f"{report.read} rows were taken over before this: skip={report.read}")
-            raise
-        for answer in done.added:
-            if answer.outcome is Added.STORED:
-                report.stored += 1
-            else:
-                report.merged += 1
-        report.read += pending
-        batch.clear()
-        size = pending = 0
-
-    async for number, row in _numbered(rows_of(source)):
-        if number <= skip:
-            report.read += 1
-            continue
-        pending += 1
+    async for row in rows_of(source):
+        report.read += 1
         job = understand(row)
         if isinstance(job, str):
-            report.faults.append(f"row {number}: {job}")
-            continue
-        if len(job.body) > store.traits.max_body:
-            report.faults.append(
-                f"row {number}: {len(job.body)} bytes, the store takes {store.traits.max_body}"
-            )
-            continue
-        if batch and size + len(job.body) > BATCH_BYTES:
-            pending -= 1
-            await flush()
-            pending = 1
-        batch.append(Add(_stored(job, ids, tenant), Placement.POOL))
-        size += len(job.body)
-        if len(batch) >= BATCH_ROWS:
-            await flush()
-    await flush()
+            report.faults.append(f"row {report.read}: {job}")
+        else:
+            report.functions[job.function] = report.functions.get(job.function, 0) + 1
+        watch(report)
     return report
 
 
-def _stored(job: OldJob, ids: JobIds, tenant: str) -> StoredJob:
-    key = coalescing_key(job.unique, job.body)
-    queue = QueueKey(tenant, job.function, job.priority)
-    return StoredJob(ids.next(), queue, job.body, job.unique, key, job.run_at)
+class _Receipt(NamedTuple):
+    """What an earlier import has noted."""
+
+    id: JobId
+    read: int
+    digest: str
+    ended: float
 
 
-def understand(row: tuple[Any, ...]) -> OldJob | str:
-    """A row as it came -> a job, or what is wrong with it.
+class _Run:
+    """One import."""
 
-    Args:
-        row: unique_key, function_name, priority, data, when_to_run.
-    """
-    unique, function, priority, body, when = row
-    if not isinstance(function, bytes):
-        return f"function_name is {function!r}"
-    if not isinstance(unique, bytes | None):
-        return f"unique_key is {unique!r}"
-    if not isinstance(body, bytes | None):
-        return f"data is {body!r}"
-    if priority not in (HIGH, NORMAL, LOW):
-        return f"priority is {priority!r}: want 0 (high), 1 (normal) or 2 (low)"
-    if not isinstance(when, int | None):
-        return f"when_to_run is {when!r}: want seconds since 1970"
-    run_at = float(when) if when and when > 0 else None
-    return OldJob(function, unique or b"", priority, body or b"", run_at)
+    def __init__(
+        self, source: str, store: QueueStore, ids: JobIds, tenant: str, wall: Callable[[], float]
+    ) -> None:
+        self.report = Imported()
+        self._name = name_of(source)
+        self._store = store
+        self._ids = ids
+        self._tenant = tenant
+        self._wall = wall
+        self._digest = blake2b(digest_size=16)
+        mark = blake2b(f"{tenant}\0{self._name}".encode(), digest_size=16).hexdigest()
+        self._queue = QueueKey(RECEIPTS, mark.encode(), NORMAL)
+        self._receipt: _Receipt | None = None
+        #: Rows up to here are in the store.
+        self._known = 0
+        self._batch: list[Add] = []
+        self._bytes = 0
 
+    async def begin(self, again: bool) -> None:
+        facts = await self._store.find(RECEIPTS, key=(self._queue.function, b"receipt"))
+        if facts is None:
+            return
+        body = (await self._store.load([facts.id]))[facts.id]
+        told = json.loads(body)
+        self._receipt = _Receipt(facts.id, told["read"], told["digest"], told["ended"])
+        if not again:
+            self._known = self._receipt.read
+            self.report.last = self._receipt.ended
 
-async def _numbered(
-    rows: AsyncIterator[tuple[Any, ...]],
-) -> AsyncIterator[tuple[int, tuple[Any, ...]]]:
-    number = 0
-    async for row in rows:
-        number += 1
-        yield number, row
-
-
-async def rows_of(source: str) -> AsyncIterator[tuple[Any, ...]]:
-    """Rows of a C server's table: unique_key, function_name, priority, data, when_to_run.
-
-    Raises:
-        StoreRefused: not a URL of these two kinds, or no such table.
-    """
-    url = StoreUrl.parse(source)
-    if url.scheme == "sqlite":
-        url.only("table")
-        path = Path(url.netloc + url.path)
-        for row in _sqlite_rows(path, url.options.get("table", SQLITE_TABLE)):
-            yield row
-    elif url.scheme in ("postgresql", "postgres"):
-        async for row in _postgres_rows(url):
-            yield row
-    else:
-        raise StoreRefused(
-            f"cannot import {url.scheme}://; want sqlite:///old.db?table={SQLITE_TABLE} or "
-            f"postgresql://host/db?table={POSTGRES_TABLE}"
-        )
-
-
-def _sqlite_rows(path: Path, table: str) -> Iterable[tuple[Any, ...]]:
-    if not path.is_file():
-        raise StoreRefused(f"{path}: there is no such file")
-    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
-    # Function names and uniques are bytes to us; the C server stores them unchecked.
-    db.text_factory = bytes
-    try:
-        columns = {name for _, name, *_ in db.execute(f"PRAGMA table_info({_quoted(table)})")}
-        if not columns:
-            raise StoreRefused(f"{path}: no table {table}; name it with ?table=")
-        _check_columns(str(path), table, {name.decode() for name in columns})
-        when = "when_to_run" if b"when_to_run" in columns else "0"
-        yield from db.execute(
-            f"SELECT unique_key, function_name, priority, data, {when} FROM {_quoted(table)}"  # noqa: S608
-            " ORDER BY rowid"
-        )
-    except sqlite3.Error as error:
-        raise StoreRefused(f"{path}: {error}") from error
-    finally:
-        db.close()
-
-
-async def _postgres_rows(url: StoreUrl) -> AsyncIterator[tuple[Any, ...]]:
-    try:
-        import psycopg
-    except ImportError as error:
-        raise StoreRefused("needs psycopg: pip install 'geartrain[postgres]'") from error
-    theirs = {name: value for name, value in url.options.items() if name != "table"}
-    table = url.options.get("table", POSTGRES_TABLE)
-    conninfo = f"postgresql://{url.netloc}{quote(url.path)}?{urlencode(theirs, quote_via=quote)}"
-    try:
-        async with await psycopg.AsyncConnection.connect(conninfo) as db:
-            found = await db.execute(
-                "SELECT column_name FROM information_schema.columns WHERE table_name = %s", [table]
+    async def row(self, row: tuple[Any, ...]) -> None:
+        report = self.report
+        report.read += 1
+        if report.read <= self._known:
+            self._note(row)
+            report.before += 1
+            if report.read == self._known:
+                self._compare()
+            return
+        job = understand(row)
+        if isinstance(job, str):
+            report.faults.append(f"row {report.read}: {job}")
+        elif len(job.body) > self._store.traits.max_body:
+            report.faults.append(
+                f"row {report.read}: {len(job.body)} bytes, the store takes "
+                f"{self._store.traits.max_body}"
             )
-            columns = {name for (name,) in await found.fetchall()}
-            if not columns:
-                raise StoreRefused(f"{url.text}: no table {table}; name it with ?table=")
-            _check_columns(url.text, table, columns)
-            when = "when_to_run" if "when_to_run" in columns else "0"
-            # Bytes as they are stored, whatever encoding the database believes in.
-            texts = [
-                f"convert_to({column}, getdatabaseencoding()::name)"
-                for column in ("unique_key", "function_name")
-            ]
-            async with db.cursor("geartrain_import", binary=True) as cursor:
-                statement = (
-                    f"SELECT {', '.join(texts)}, priority, data, {when} FROM {_quoted(table)}"  # noqa: S608
-                )
-                await cursor.execute(statement.encode())
-                async for row in cursor:
-                    yield row
-    except psycopg.Error as error:
-        raise StoreRefused(f"{url.text}: {' '.join(str(error).split())}") from error
+        else:
+            size = len(job.body)
+            if self._batch and self._bytes + size > BATCH_BYTES:
+                await self._flush(report.read - 1)
+            self._batch.append(Add(self._stored(job), Placement.POOL))
+            self._bytes += size
+            report.functions[job.function] = report.functions.get(job.function, 0) + 1
+        self._note(row)
+        if len(self._batch) >= BATCH_ROWS:
+            await self._flush(report.read)
 
+    async def end(self) -> None:
+        if self.report.read < self._known:
+            self._changed()
+        if self.report.read > self._known or self._receipt is None:
+            await self._flush(self.report.read)
 
-def _check_columns(where: str, table: str, columns: set[str]) -> None:
-    missing = {"unique_key", "function_name", "priority", "data"} - columns
-    if missing:
+    def _note(self, row: tuple[Any, ...]) -> None:
+        """The row is one of those that the receipt speaks of."""
+        for value in row:
+            data = value if isinstance(value, bytes) else str(value).encode()
+            self._digest.update(b"%d:" % len(data))
+            self._digest.update(data)
+
+    def _compare(self) -> None:
+        assert self._receipt is not None
+        if self._digest.hexdigest() != self._receipt.digest:
+            self._changed()
+
+    def _changed(self) -> None:
+        assert self._receipt is not None
         raise StoreRefused(
-            f"{where}: table {table} is no queue of a C gearmand: it has no "
-            f"{', '.join(sorted(missing))}"
+            f"{self._name} is not as it was when {self._receipt.read} rows of it were taken over,"
+            f" on {time.strftime('%Y-%m-%d %H:%M', time.localtime(self._receipt.ended))}, so nobody"
+            " can say which rows are new; nothing was changed. To take over all that is in it now,"
+            " say --again"
         )
 
+    async def _flush(self, read: int) -> None:
+        """One commit: the jobs, and the receipt for them."""
+        digest, now = self._digest.hexdigest(), self._wall()
+        told = {"table": self._name, "read": read, "digest": digest, "ended": now}
+        body = json.dumps(told).encode()
+        receipt = StoredJob(
+            self._ids.next(), self._queue, body, b"receipt", b"receipt", run_at=_NEVER
+        )
+        old = [Ending(self._receipt.id)] if self._receipt is not None else []
+        done = await self._store.commit([*self._batch, Add(receipt, Placement.POOL)], old, [])
+        for answer in done.added[:-1]:
+            if answer.outcome is Added.STORED:
+                self.report.stored += 1
+            else:
+                self.report.merged += 1
+        self._receipt = _Receipt(receipt.id, read, digest, now)
+        self._batch = []
+        self._bytes = 0
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    def _stored(self, job: OldJob) -> StoredJob:
+        key = coalescing_key(job.unique, job.body)
+        queue = QueueKey(self._tenant, job.function, job.priority)
+        return StoredJob(self._ids.next(), queue, job.body, job.unique, key, job.run_at)
