@@ -200,6 +200,19 @@ def test_budget_of_memory_refuses_what_does_not_fit_and_takes_it_later() -> None
     assert client.submit(workload=b"x" * 8_000).startswith(b"H:")
 
 
+def test_name_of_the_reducer_counts_in_the_budget_as_long_as_the_job_lives() -> None:
+    mind = Mind(max_memory_bytes=10_000)
+    worker, client = mind.worker(), mind.join()
+    handle = client.submit(reducer=b"r" * 8_000)
+
+    assert mind.broker.state.memory >= 8_000
+    assert client.submit(reducer=b"r" * 8_000) == b"QUEUE_ERROR"
+    worker.grab()
+    worker.finish(handle)
+
+    assert mind.broker.state.memory == 0
+
+
 def test_no_more_functions_than_max_functions_by_any_way() -> None:
     mind = Mind(max_functions=1)
     client, worker = mind.join(), mind.join()

@@ -29,6 +29,18 @@ def ask(line: Line, said: bytes) -> bytes:
     return line.take()
 
 
+@pytest.mark.parametrize("said", [b"x" * 8192, b"status " + b"x" * 8185 + b"\n"])
+def test_line_too_long_is_answered_in_text_and_the_connection_closed(
+    talk: Talk, said: bytes
+) -> None:
+    line = talk.join()
+
+    answer = ask(line, said)
+
+    assert answer == b"ERR LINE_TOO_LONG A+line+has+at+most+8191+bytes\r\n"
+    assert line.connection.closing
+
+
 @pytest.mark.parametrize(
     ("said", "answer"),
     [

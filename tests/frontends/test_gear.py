@@ -434,6 +434,32 @@ def test_too_few_arguments_are_named_and_the_connection_stays(
     assert talk.broker.idle
 
 
+def test_status_without_denominator_is_remembered_and_harms_nobody(talk: Talk) -> None:
+    worker, client, stranger = talk.worker(b"f"), talk.join(), talk.worker(b"f")
+    handle = client.submit(b"f")
+    worker.grab()
+
+    worker.send(c.WORK_STATUS, handle, b"3")
+    worker.send(c.WORK_COMPLETE, handle, b"done")
+    client.send(c.GET_STATUS, handle)
+    stranger.send(c.WORK_STATUS, handle, b"4")
+
+    assert worker.heard() == []
+    assert [number for number, _body in client.heard()] == [c.WORK_COMPLETE, c.STATUS_RES]
+    assert stranger.error() == b"INVALID_PACKET"
+
+
+def test_status_without_denominator_is_told_to_who_asks(talk: Talk) -> None:
+    worker, client = talk.worker(b"f"), talk.join()
+    handle = client.submit(b"f")
+    worker.grab()
+
+    worker.send(c.WORK_STATUS, handle, b"3")
+    client.send(c.GET_STATUS, handle)
+
+    assert client.only() == (c.STATUS_RES, handle + b"\x001\x001\x003\x000")
+
+
 @pytest.mark.parametrize(
     "number", [c.GRAB_JOB, c.GRAB_JOB_UNIQ, c.GRAB_JOB_ALL, c.PRE_SLEEP, c.RESET_ABILITIES]
 )

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conformance.servers import OURS, Server
 from tests.conformance.wire import T, Wire
-from tests.interop.peer import FUNCTIONS, PEERS, Client, Worker
+from tests.interop.peer import FUNCTIONS, PEERS, Client, Program, Worker
 from tests.support import wait_until
 
 
@@ -84,6 +84,17 @@ def test_perl_understands_the_administrators_answers(server: Server, wire: Wire)
 
     assert status["admin-perl"] == {"queued": "1", "running": "0", "capable": "1"}
     wire.workloads()
+
+
+def test_perl_worker_that_leaves_the_denominator_out_works_on(server: Server, wire: Wire) -> None:
+    if server.kind != OURS:
+        pytest.skip("the C server waits for the denominator, and takes the next packet for it")
+    with Program(PEERS["perl"], "worker-half-status.pl", server) as worker:
+        for _ in range(2):
+            handle = wire.submit(b"perl-half-status", b"abc")
+            wire.expect(T.WORK_COMPLETE, handle, b"cba")
+
+        assert worker.process.poll() is None, worker.errors()
 
 
 # ── who they are, and what becomes of their jobs ────────────────────────────

@@ -15,6 +15,8 @@ import pytest
 
 from geartrain.errors import ConfigurationError
 from geartrain.server import JobServer
+from geartrain.server.jobserver import sweep_seconds
+from geartrain.server.settings import Settings
 from geartrain.testing import EmbeddedServer
 from tests.conformance.wire import T, Wire, packet
 from tests.server.conftest import Dial
@@ -285,6 +287,21 @@ def test_who_says_nothing_is_closed_after_the_handshake_timeout(dial: Dial) -> N
         talker.expect_nothing()
         server.advance(100_000.0)
         talker.expect_nothing()
+
+
+@pytest.mark.parametrize(
+    ("handshake", "stalled", "sweep"),
+    [
+        (300.0, 120.0, 5.0), (0.0, 0.0, 5.0), (2.0, 120.0, 0.5), (300.0, 1.0, 0.25),
+        (0.0, 0.4, 0.1), (0.001, 0.0, 0.05),
+    ],
+)  # fmt: skip
+def test_stalled_connections_are_looked_for_often_enough_for_the_shortest_limit(
+    handshake: float, stalled: float, sweep: float
+) -> None:
+    settings = Settings(handshake_timeout=handshake, packet_timeout=stalled)
+
+    assert sweep_seconds(settings) == pytest.approx(sweep)
 
 
 def test_who_stops_in_the_middle_of_a_packet_is_closed_after_the_packet_timeout(

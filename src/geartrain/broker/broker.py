@@ -130,6 +130,10 @@ class Broker:
         """WORK_STATUS: False when this peer does not run such a job."""
         return progress.report_status(peer, handle, numerator, denominator, body, start)
 
+    def note_status(self, peer: Peer, handle: bytes, numerator: int, denominator: int) -> bool:
+        """Half a WORK_STATUS: False when this peer does not run such a job."""
+        return progress.note_status(peer, handle, numerator, denominator)
+
     def finish(self, peer: Peer, kind: int, handle: bytes, body: bytes, start: int) -> bool:
         """WORK_COMPLETE, _FAIL, _EXCEPTION: False when this peer does not run such a job."""
         return progress.finish(self.state, peer, kind, handle, body, start)

@@ -83,7 +83,7 @@ def submit(
     keep = background and rules.durable
     if keep:
         state.handles.keep_pace(state.wall)
-    cost = len(workload) + len(unique) + JOB_OVERHEAD_BYTES
+    cost = len(workload) + len(unique) + len(reducer) + JOB_OVERHEAD_BYTES
     if rules.max_memory_bytes and state.memory + cost > rules.max_memory_bytes:
         _refuse(
             state,

@@ -53,6 +53,20 @@ def report_status(
     return True
 
 
+def note_status(worker: Peer, handle: bytes, numerator: int, denominator: int) -> bool:
+    """STATUS that is remembered for GET_STATUS, and not passed on.
+
+    Returns:
+        False when this worker does not run such a job.
+    """
+    job = worker.running.get(handle)
+    if job is None:
+        return False
+    job.numerator = numerator
+    job.denominator = denominator
+    return True
+
+
 def finish(state: State, worker: Peer, kind: int, handle: bytes, body: bytes, start: int) -> bool:
     """COMPLETE, FAIL or EXCEPTION from a worker: the job is over.
 

@@ -115,7 +115,7 @@ class Job(Entry):
     @property
     def cost(self) -> int:
         """Bytes this job counts for in the memory budget."""
-        return len(self.workload) + len(self.unique) + JOB_OVERHEAD_BYTES
+        return len(self.workload) + len(self.unique) + len(self.reducer) + JOB_OVERHEAD_BYTES
 
     @property
     def wanted(self) -> bool:

@@ -202,6 +202,11 @@ def _limit(word: bytes) -> int:
     return int(word) if word.isdigit() and len(word) < 19 else 0
 
 
+def line_too_long(limit: int) -> bytes:
+    """What a line is answered with that has no end where it should."""
+    return b"ERR LINE_TOO_LONG A+line+has+at+most+%d+bytes\r\n" % (limit - 1)
+
+
 def _unknown(word: bytes) -> Answer:
     return Answer(b"ERR UNKNOWN_COMMAND Unknown+server+command" + word + b"\r\n")
 

@@ -21,7 +21,7 @@ from typing import Final
 from geartrain.broker import progress
 from geartrain.broker.broker import Broker
 from geartrain.broker.tables import Peer
-from geartrain.errors import ProtocolError
+from geartrain.errors import LineTooLong, ProtocolError
 from geartrain.frontends import admin
 from geartrain.frontends.port import House
 from geartrain.protocol import commands as c
@@ -139,6 +139,10 @@ class GearConnection(Peer):
                     self._line(reader.line)
                 else:
                     self.error(b"INVALID_MAGIC", b"Request magic expected")
+        except LineTooLong as error:
+            # Whoever writes lines reads lines.
+            self.say(admin.line_too_long(error.limit))
+            self.closing = True
         except ProtocolError as error:
             self.error(error.code.encode(), str(error).encode("utf-8", "replace"))
             self.closing = True
@@ -326,7 +330,7 @@ class GearConnection(Peer):
     def _status(self, body: bytes) -> None:
         parts = body.split(b"\0", 2)
         if len(parts) < 3:
-            self._too_few(c.WORK_STATUS, b"handle, numerator, denominator")
+            self._half_status(parts)
             return
         body = without_nul(body) if len(parts[2]) > 1 else body
         if not self.broker.report_status(
@@ -338,6 +342,13 @@ class GearConnection(Peer):
             len(parts[0]) + 1,
         ):
             self.error(b"JOB_NOT_FOUND", b"Job given in work result not found")
+
+    def _half_status(self, parts: list[bytes]) -> None:
+        # Perl's send_work_status forgets the denominator, and its worker dies of
+        # an ERROR. What is known is kept for GET_STATUS; to clients nothing goes,
+        # for Debian's gearman divides by what would have to stand there.
+        if len(parts) < 2 or not self.broker.note_status(self, parts[0], whole_part(parts[1]), 0):
+            self._too_few(c.WORK_STATUS, b"handle, numerator, denominator")
 
     # ── questions ────────────────────────────────────────────────────────────
 

@@ -21,6 +21,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import Final
 
 from geartrain import __version__
 from geartrain.broker.broker import Broker
@@ -46,8 +47,9 @@ log = logging.getLogger("geartrain.server")
 #: CAN_DO_TIMEOUT is milliseconds, as it is here (protocol reference, 2.11).
 PROTOCOL_VERSION = f"1.1.99-geartrain-{__version__}"
 
-#: Seconds between looks at connections that stall.
-_SWEEP_SECONDS = 5.0
+#: Seconds between looks at connections that stall, at most; and at least.
+_SWEEP_SECONDS: Final = 5.0
+_SWEEP_LEAST_SECONDS: Final = 0.05
 #: Seconds without accepting after the process ran out of file descriptors.
 _FULL_SECONDS = 0.5
 
@@ -171,7 +173,7 @@ class JobServer:
             loop.hosted.host(reactor)
         else:
             loop.add_reader(reactor.fileno(), self._turn)
-        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._sweeper = loop.call_later(sweep_seconds(self.settings), self._sweep)
         if self._writer is not None:
             self._writer.start()
 
@@ -438,7 +440,7 @@ class JobServer:
         loop, reactor = self._loop, self._reactor
         if loop is None or reactor is None:
             return
-        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._sweeper = loop.call_later(sweep_seconds(self.settings), self._sweep)
         self._look_for_stalled(reactor)
 
     def _look_for_stalled(self, reactor: Reactor) -> None:
@@ -475,6 +477,12 @@ class JobServer:
     @staticmethod
     def _spell(name: object) -> str:
         return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix:{name}"
+
+
+def sweep_seconds(settings: Settings) -> float:
+    """Seconds between looks at connections that stall: so often that a short limit is kept."""
+    limits = [s for s in (settings.handshake_timeout, settings.packet_timeout) if s]
+    return max(min([_SWEEP_SECONDS, *(limit / 4.0 for limit in limits)]), _SWEEP_LEAST_SECONDS)
 
 
 def _rules(settings: Settings) -> Rules:
