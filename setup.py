@@ -40,7 +40,6 @@ HOT = [
     "src/geartrain/server/reactor.py",
     "src/geartrain/server/session.py",
     "src/geartrain/server/tls_session.py",
-    "src/geartrain/server/turn.py",
 ]
 
 #: Matched above, yet left as they are.

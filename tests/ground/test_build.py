@@ -39,6 +39,15 @@ def hot_modules(root: Path) -> list[str]:
     )
 
 
+def test_everything_that_the_list_names_is_there(root: Path) -> None:
+    text = (root / "setup.py").read_text()
+    lists = re.findall(r"^(?:NOT_)?HOT = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+    patterns = [name for block in lists for name in re.findall(r'"([^"]+)"', block)]
+
+    assert len(patterns) > 5
+    assert [name for name in patterns if not any(root.glob(name))] == []
+
+
 def under_test_is_plain(root: Path) -> bool:
     return home().is_relative_to(root / "src")
 
