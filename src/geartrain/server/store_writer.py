@@ -18,22 +18,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from geartrain.broker.broker import Broker
-from geartrain.broker.tables import FORGOTTEN, KEPT, Job
+from geartrain.broker.tables import KEPT, STORING, WRITING, Job
 from geartrain.errors import ConfigurationError
+from geartrain.server.tenure import Tenure
 from geartrain.stores.ids import INSTANCES, coalescing_key, handle_of, id_of
 from geartrain.stores.port import (
     Add,
     Added,
     AddResult,
     Ambiguous,
+    Count,
     Ending,
     Give,
     JobId,
-    Lease,
     LeaseLost,
     Placement,
     QueueKey,
@@ -58,6 +59,8 @@ FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
 #: Seconds without anything to write after which the store may tidy up.
 IDLE: Final = 1.0
+#: Seconds after which the pools of a shared store are looked into, news or not.
+LOOK_IN_POOLS: Final = 1.0
 #: The tenant of clients that know of none.
 NOBODY: Final = ""
 
@@ -109,6 +112,10 @@ class StoreWriter:
         self._ending: set[JobId] = set()
         #: Delayed rows that the broker does not know.
         self._delayed = False
+        #: Where several servers share the store: what gives this one the right to its jobs.
+        self.tenure: Tenure | None = None
+        self._unsure = False
+        self._pools_woken = asyncio.Event()
 
     # ── life ─────────────────────────────────────────────────────────────────
 
@@ -118,17 +125,25 @@ class StoreWriter:
         Raises:
             ConfigurationError: it cannot be had.
         """
-        if self.store.traits.shared and self.store.traits.durable != "none":
-            # Without heartbeats it would lose its lease, and run jobs that others run.
-            raise ConfigurationError(
-                "this gearmand cannot yet share a queue; use --queue sqlite:///PATH"
-            )
         try:
             lease = await self.store.open(self._server, self._ttl)
         except StoreDown as error:
             raise ConfigurationError(f"the queue cannot be opened: {error}") from error
         try:
-            self._rebase(lease)
+            if lease.ttl < float("inf"):
+                self.tenure = Tenure(
+                    self.store,
+                    self.broker,
+                    lease,
+                    lost=self.wake,
+                    freed=self._look_in_pools,
+                    tell=self._tell,
+                    patience=self._patience,
+                )
+                self.store.on_news(lambda _: self._look_in_pools())
+                await self.tenure.beat()
+            else:
+                self.broker.state.handles.rebase(lease.id % INSTANCES, lease.floor)
             await self.store.adopt()
             await self._recall()
         except BaseException as error:
@@ -140,7 +155,10 @@ class StoreWriter:
     def start(self) -> None:
         """Begin to write."""
         self._tasks.append(asyncio.create_task(self._write_on(), name="store-writer"))
-        if self._delayed:
+        if self.tenure is not None:
+            self._tasks += self.tenure.tasks()
+            self._tasks.append(asyncio.create_task(self._claim_on(), name="store-claims"))
+        if self._delayed or self.tenure is not None:
             self._tasks.append(asyncio.create_task(self._wait_for_due(), name="store-due"))
 
     def wake(self) -> None:
@@ -174,15 +192,12 @@ class StoreWriter:
         except StoreError as error:
             log.error("the queue was not closed in order: %s", error)
 
-    def _rebase(self, lease: Lease) -> None:
-        self.broker.state.handles.rebase(lease.id % INSTANCES, lease.floor)
-
     # ── writing ──────────────────────────────────────────────────────────────
 
     async def _write_on(self) -> None:
         tidying = True
         while True:
-            if self._take():
+            if self._take() or self._in_doubt:
                 tidying = True
                 await self._commit()
                 if not (self._stopping and self._down_since):
@@ -204,7 +219,7 @@ class StoreWriter:
         broker = self.broker
         if not self._adds:
             for job in broker.take_adds(BATCH_ADDS, BATCH_BYTES):
-                self._adds.append((job, Add(self._row(job), Placement.MINE)))
+                self._adds.append((job, Add(self._row(job), self._placement(job))))
         for job in broker.take_ends():
             id = _id(job.handle)
             self._ends.append(Ending(id))
@@ -213,6 +228,12 @@ class StoreWriter:
             if job.kept == KEPT:
                 self._gives.append(Give(_id(job.handle), Placement.MINE, None, job.attempts))
         return bool(self._adds or self._ends or self._gives)
+
+    def _placement(self, job: Job) -> Placement:
+        """A job that nobody here can do is for the others."""
+        if self.tenure is None or job.state != STORING or job.function.workers or job.client:
+            return Placement.MINE
+        return Placement.POOL
 
     def _row(self, job: Job) -> StoredJob:
         unique = job.unique
@@ -231,14 +252,17 @@ class StoreWriter:
         """Write one batch, until it is written or what can be refused was refused."""
         pause = FIRST_PAUSE
         while True:
-            adds, ends, gives = self._adds, self._ends, self._gives
             try:
+                if self._in_doubt:
+                    await self._renew()
+                adds, ends, gives = self._adds, self._ends, self._gives
                 done = await self.store.commit([add for _, add in adds], ends, gives)
             except StoreDown as error:
                 self._is_down(error)
             except (Ambiguous, LeaseLost) as error:
                 self._is_down(error)
-                if await self._renew():
+                if not self._in_doubt:
+                    self._doubt()
                     continue
             except ValueError as error:
                 await self._commit_apart(error)
@@ -247,10 +271,13 @@ class StoreWriter:
                 self._is_up()
                 self._adds, self._ends, self._gives = [], [], []
                 self._ending.difference_update(end.id for end in ends)
+                if done.missed and self.tenure is not None:
+                    self.broker.counters.fenced += len(done.missed)
+                    log.warning("%d jobs ended here that another server had got", len(done.missed))
                 if adds:
                     self._answer([job for job, _ in adds], done.added)
                 return
-            if not (self._adds or self._ends or self._gives):
+            if not (self._adds or self._ends or self._gives or self._in_doubt):
                 return
             if self._stopping and time.monotonic() - self._down_since >= self._patience:
                 return
@@ -263,7 +290,10 @@ class StoreWriter:
         broker = self.broker
         for job, answer in zip(jobs, answers, strict=True):
             if answer.outcome is Added.STORED:
-                broker.stored(job)
+                if answer.placement is Placement.MINE or self.tenure is None:
+                    broker.stored(job)
+                else:
+                    broker.stored_elsewhere(job)
             else:
                 broker.merged(job, handle_of(self._prefix, answer.id))
         self._tell()
@@ -310,39 +340,112 @@ class StoreWriter:
             )
             self._down_since = 0.0
 
-    async def _renew(self) -> bool:
+    @property
+    def _in_doubt(self) -> bool:
+        """Nothing can be written before there is a new lease."""
+        return self._unsure if self.tenure is None else self.tenure.in_doubt
+
+    def _doubt(self) -> None:
+        self._unsure = True
+        if self.tenure is not None:
+            self.tenure.doubt()
+
+    async def _renew(self) -> None:
         """Take a new lease, for all that is here and all that is in flight."""
-        keep = [
-            _id(handle)
-            for handle, job in self.broker.state.jobs.items()
-            if job.kept not in (FORGOTTEN, 0)
-        ]
-        try:
-            renewed = await self.store.renew(keep, self._ends)
-        except StoreError as error:
-            self._is_down(error)
-            return False
-        self._rebase(renewed.lease)
-        return True
+        self._take()
+        writing = {add.job.id for _, add in self._adds}
+        if self.tenure is not None:
+            await self.tenure.renew(self._ends)
+            # What ended before its row was written still has to keep it from being written.
+            self._ends = [end for end in self._ends if end.id in writing]
+        else:
+            held = [
+                _id(handle)
+                for handle, job in self.broker.state.jobs.items()
+                if job.kept in (WRITING, KEPT)
+            ]
+            lease = (await self.store.renew(held, self._ends)).lease
+            self.broker.state.handles.rebase(lease.id % INSTANCES, lease.floor)
+        self._unsure = False
 
     # ── reading ──────────────────────────────────────────────────────────────
 
     async def _recall(self) -> None:
         """Bring every job that is ready to the broker, in order."""
-        store, broker = self.store, self.broker
+        store = self.store
         due = await store.due(self._wall(), DUE_ROWS)
         while due.next is not None and due.next <= self._wall():
             due = await store.due(self._wall(), DUE_ROWS)
         counts = await store.counts()
+        self._page(counts)
+        for key in counts if self.tenure is None else ():
+            await self._claim_all(key)
+
+    def _page(self, counts: Mapping[QueueKey, Count]) -> None:
+        """Tell the broker what is in the store and not in memory."""
         paged: dict[bytes, int] = {}
         for key, count in counts.items():
             if key.tenant == NOBODY:
                 paged[key.function] = paged.get(key.function, 0) + count.ready + count.delayed
                 self._delayed = self._delayed or count.delayed > 0
         for name, rows in paged.items():
-            broker.page(name, rows)
-        for key in counts:
-            await self._claim_all(key)
+            self.broker.page(name, rows)
+
+    def _look_in_pools(self) -> None:
+        self._pools_woken.set()
+
+    async def _claim_on(self) -> None:
+        """Bring what is in the pools to the workers that wait for it here."""
+        tenure = self.tenure
+        assert tenure is not None
+        while True:
+            self._pools_woken.clear()
+            pause = LOOK_IN_POOLS
+            if not tenure.in_doubt and self.broker.rules.accept_new_work:
+                try:
+                    counts = await self.store.counts()
+                    self._page(counts)
+                    for key, count in counts.items():
+                        if count.ready and await self._claim_some(tenure, key, count.ready):
+                            pause = FIRST_PAUSE
+                except (Ambiguous, LeaseLost):
+                    self._doubt()
+                except StoreError as error:
+                    log.warning("the pools cannot be read: %s", error)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._pools_woken.wait()
+            except TimeoutError:
+                continue
+
+    async def _claim_some(self, tenure: Tenure, key: QueueKey, ready: int) -> bool:
+        """Returns whether there are workers for what is left."""
+        function = self.broker.state.functions.get(key.function)
+        if function is None or not function.workers or key.tenant != NOBODY:
+            return False
+        want = min(CLAIM_JOBS, max(2 * function.workers, ready // 8)) - function.queued
+        if want <= 0:
+            return True
+        async with tenure.claiming:
+            if tenure.in_doubt:
+                return False
+            for job in await self.store.claim(key, want, CLAIM_BYTES):
+                self._restore(key, job)
+        self._tell()
+        return True
+
+    def _restore(self, key: QueueKey, job: StoredJob) -> None:
+        if job.id in self._ending:
+            return
+        self.broker.restore(
+            handle_of(self._prefix, job.id),
+            key.function,
+            job.unique,
+            job.body or b"",
+            key.priority,
+            job.reducer or b"",
+            job.attempts,
+        )
 
     async def _claim_all(self, key: QueueKey) -> None:
         """Bring what is ready in one queue to the broker."""
@@ -350,17 +453,7 @@ class StoreWriter:
             return
         while jobs := await self.store.claim(key, CLAIM_JOBS, CLAIM_BYTES):
             for job in jobs:
-                if job.id in self._ending:
-                    continue
-                self.broker.restore(
-                    handle_of(self._prefix, job.id),
-                    key.function,
-                    job.unique,
-                    job.body or b"",
-                    key.priority,
-                    job.reducer or b"",
-                    job.attempts,
-                )
+                self._restore(key, job)
 
     async def _wait_for_due(self) -> None:
         """Bring the delayed jobs of an earlier life when their time comes."""
@@ -368,7 +461,7 @@ class StoreWriter:
         while True:
             try:
                 due = await self.store.due(self._wall(), DUE_ROWS)
-                for key in due.moved:
+                for key in due.moved if self.tenure is None else ():
                     await self._claim_all(key)
             except StoreError as error:
                 log.error("the queue cannot be read: %s", error)
@@ -378,6 +471,11 @@ class StoreWriter:
             pause = FIRST_PAUSE
             if due.moved:
                 self._tell()
+                self._look_in_pools()
+            if self.tenure is not None:
+                # Other servers may add delayed jobs at any time.
+                await asyncio.sleep(LOOK_IN_POOLS)
+                continue
             if due.next is None:
                 return
             # The wall clock may be set: look at it again now and then.

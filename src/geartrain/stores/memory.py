@@ -180,7 +180,7 @@ class MemoryStore:
         self._lease = LeaseId(world.next_lease)
         world.next_lease += 1
         world.leases[self._lease] = _Holder(self._server, self._ttl, world.clock() + self._ttl)
-        return Lease(self._lease, world.floor)
+        return Lease(self._lease, world.floor, self._ttl)
 
     def _world(self) -> MemoryWorld:
         if self.world.down:

@@ -144,6 +144,9 @@ class Lease(NamedTuple):
     id: LeaseId
     #: Job ids made under this lease must be higher than this one.
     floor: JobId
+    #: Seconds without a heartbeat after which it may be taken away: what ``open`` was asked
+    #: for, unless the store has been told otherwise; infinity if only one server can open it.
+    ttl: float = float("inf")
 
 
 class Renewed(NamedTuple):

@@ -249,7 +249,7 @@ class PostgresStore:
 
     async def _lease(self, db: Db) -> Lease:
         ((floor,),) = await _ask(db, sql.FLOOR, {})
-        return Lease(self._me, JobId(floor))
+        return Lease(self._me, JobId(floor), self._ttl)
 
     async def close(self, *, release: bool = True) -> None:
         if not self._open:

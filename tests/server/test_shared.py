@@ -1,0 +1,173 @@
+"""Several servers on one PostgreSQL: any of them does what another was given."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.servers import Server
+from tests.conformance.wire import T, Wire
+from tests.server.test_durable import Keeping, grab, totals
+from tests.stores.postgres_server import Cluster, Place
+from tests.support import patient, wait_until
+
+#: Seconds of a lease: long enough for a busy machine, short enough to wait for.
+LEASE = 2.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+async def place(cluster: Cluster) -> Place:
+    place = Place(cluster)
+    await place.ask(f"CREATE SCHEMA {place.schema}")
+    return place
+
+
+@contextlib.contextmanager
+def serving(place: Place, name: str, *options: str) -> Iterator[Keeping]:
+    url = place.url(options=f"&lease={LEASE:g}s")
+    server = Keeping("--queue", url, "--server-name", name, *options)
+    try:
+        yield server
+    finally:
+        if server.alive():
+            server.process.send_signal(signal.SIGCONT)
+        server.end()
+
+
+@pytest.fixture
+def a(place: Place) -> Iterator[Keeping]:
+    with serving(place, "a") as server:
+        yield server
+
+
+@pytest.fixture
+def b(place: Place) -> Iterator[Keeping]:
+    with serving(place, "b") as server:
+        yield server
+
+
+def worker_of(server: Server) -> Wire:
+    worker = server.connect()
+    worker.can_do(b"f")
+    return worker
+
+
+def next_job(worker: Wire, within: float = 5.0) -> list[bytes]:
+    """The next job, whenever it comes."""
+    return wait_until(lambda: grab(worker), within=within)
+
+
+def done(worker: Wire, job: list[bytes]) -> bytes:
+    worker.send(T.WORK_COMPLETE, job[0], b"")
+    worker.expect_nothing()
+    return job[4]
+
+
+# ── sharing ──────────────────────────────────────────────────────────────────
+
+
+def test_job_of_one_server_is_done_by_a_worker_of_the_other(a: Keeping, b: Keeping) -> None:
+    worker = worker_of(b)
+    worker.send(T.PRE_SLEEP)
+    client = a.connect()
+    handles = [client.submit(b"f", b"%d" % n, b"", T.SUBMIT_JOB_BG) for n in range(20)]
+    worker.expect(T.NOOP)
+    found = [next_job(worker) for _ in handles]
+    assert [job[0] for job in found] == handles
+    for job in found:
+        done(worker, job)
+    wait_until(lambda: totals(a).get(b"f", 0) == totals(b).get(b"f", 0) == 0)
+
+
+def test_key_coalesces_across_servers(a: Keeping, b: Keeping) -> None:
+    worker_a, worker_b = worker_of(a), worker_of(b)
+    handle = a.connect().submit(b"f", b"one", b"u", T.SUBMIT_JOB_BG)
+    assert b.connect().submit(b"f", b"two", b"u", T.SUBMIT_JOB_BG) == handle
+    assert grab(worker_b) == []
+    job = next_job(worker_a)
+    assert (job[0], job[4]) == (handle, b"one")
+
+
+def test_epoch_job_runs_once_at_one_of_them(a: Keeping, b: Keeping) -> None:
+    workers = [worker_of(a), worker_of(b)]
+    client = a.connect()
+    soon = int(time.time()) + 2
+    client.send(T.SUBMIT_JOB_EPOCH, b"f", b"", b"%d" % soon, b"soon")
+    handle = client.created()
+    found = wait_until(lambda: [job for job in map(grab, workers) if job], within=10.0)
+    assert time.time() >= soon
+    assert [job[0] for job in found] == [handle]
+    time.sleep(1.5)
+    assert [grab(worker) for worker in workers] == [[], []]
+
+
+# ── a server goes ────────────────────────────────────────────────────────────
+
+
+def test_queued_jobs_of_a_server_that_stops_are_the_others_at_once(a: Keeping, b: Keeping) -> None:
+    holder = worker_of(a)
+    client = a.connect()
+    names = [b"%d" % n for n in range(5)]
+    for name in names:
+        client.submit(b"f", name, b"", T.SUBMIT_JOB_BG)
+    assert grab(holder)[4] == b"0"
+    worker = worker_of(b)
+    began = time.monotonic()
+    a.process.terminate()
+    assert [done(worker, next_job(worker)) for _ in names] == names
+    assert time.monotonic() - began < patient(LEASE)
+
+
+def test_jobs_of_a_server_that_is_killed_are_adopted(a: Keeping, b: Keeping) -> None:
+    holder = worker_of(a)
+    client = a.connect()
+    for n in range(5):
+        client.submit(b"f", b"%d" % n, b"", T.SUBMIT_JOB_BG)
+    assert grab(holder)[4] == b"0"
+    worker = worker_of(b)
+    began = time.monotonic()
+    a.kill()
+    found = [done(worker, next_job(worker)) for _ in range(5)]
+    assert sorted(found) == [b"%d" % n for n in range(5)]
+    assert time.monotonic() - began < patient(LEASE + 1.0)
+
+
+def test_server_that_was_paused_hands_out_nothing_that_others_have(a: Keeping, b: Keeping) -> None:
+    slow = worker_of(a)
+    client = a.connect()
+    for n in range(5):
+        client.submit(b"f", b"%d" % n, b"", T.SUBMIT_JOB_BG)
+    running = grab(slow)
+    assert running[4] == b"0"
+    worker = worker_of(b)
+    a.process.send_signal(signal.SIGSTOP)
+    found = [done(worker, next_job(worker, within=10.0)) for _ in range(5)]
+    # Asked for while it slept, and answered when it wakes.
+    slow.send(T.GRAB_JOB_ALL)
+    a.process.send_signal(signal.SIGCONT)
+    slow.expect(T.NO_JOB)
+    assert sorted(found) == [b"%d" % n for n in range(5)]
+    done(slow, running)
+    wait_until(lambda: totals(a).get(b"f", 0) == 0)
+    # It has a new lease, and goes on.
+    handle = client.submit(b"f", b"fresh", b"", T.SUBMIT_JOB_BG)
+    wait_until(lambda: grab(slow)[:1] == [handle])
+
+
+def test_server_that_was_killed_may_come_back_at_once(a: Keeping, b: Keeping) -> None:
+    worker_of(a)
+    a.connect().submit(b"f", b"x", b"", T.SUBMIT_JOB_BG)
+    a.kill()
+    a.restart()
+    assert next_job(worker_of(a), within=1.0)[4] == b"x"
