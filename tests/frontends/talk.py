@@ -9,7 +9,7 @@ from geartrain.broker.broker import Broker
 from geartrain.broker.invariants import check
 from geartrain.broker.state import HandleMaker, Rules
 from geartrain.frontends.gear import GearConnection
-from geartrain.frontends.port import Bounds, House
+from geartrain.frontends.port import Bounds, House, Question
 
 #: A packet as (type, arguments ...), or a text line with its end.
 Heard = tuple[int | bytes, ...] | bytes
@@ -24,9 +24,16 @@ def packet(number: int, *arguments: bytes, magic: bytes = REQUEST) -> bytes:
 
 
 class TalkHouse(House):
-    """A house that only notes when somebody asks it to shut down."""
+    """A house that only notes what it is asked."""
 
     asked: bool | None = None
+
+    def __init__(self, broker: Broker, bounds: Bounds) -> None:
+        super().__init__(broker, bounds)
+        self.questions: list[Question] = []
+
+    def ask(self, question: Question) -> None:
+        self.questions.append(question)
 
     def shut_down(self, graceful: bool) -> None:
         self.asked = graceful

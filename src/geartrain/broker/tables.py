@@ -407,6 +407,15 @@ class Peer:
         """What was promised: the submission was not accepted."""
         raise NotImplementedError
 
+    def answered(self, ticket: int, data: bytes, more: bool) -> None:
+        """What was promised: an answer in the peer's own language, or a piece of one.
+
+        Args:
+            ticket: the last one given for this answer.
+            more: it goes on; the peer asks again when this piece is on its way.
+        """
+        raise NotImplementedError
+
     def refused(self, code: bytes, text: bytes) -> None:
         """The request was not accepted; ``code`` is a word of the protocol, section 1.5."""
         raise NotImplementedError

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from geartrain.frontends.port import House
+from geartrain.frontends.port import House, Question
 
 #: Lines made at a time.
 PIECE: Final = 500
@@ -101,11 +101,25 @@ class Listing:
 
 
 class Answer:
-    """What a line is answered with: bytes now, and perhaps a list after them."""
+    """What a line is answered with: bytes now, a list after them, or what only the store knows."""
 
-    def __init__(self, data: bytes, listing: Listing | None = None) -> None:
+    def __init__(
+        self, data: bytes, listing: Listing | None = None, question: Question | None = None
+    ) -> None:
         self.data = data
         self.listing = listing
+        self.question = question
+
+
+#: What only the store knows, and whether its answer is a list. Answers are JSON, an object
+#: a line; arguments are words, with ``%XX`` for what a word cannot hold.
+_QUESTIONS: Final = {
+    b"dead list": True,
+    b"dead export": True,
+    b"dead show": False,
+    b"dead retry": False,
+    b"dead delete": False,
+}
 
 
 def answer(house: House, line: bytes) -> Answer:
@@ -146,6 +160,10 @@ def answer(house: House, line: bytes) -> Answer:
         return _max_queue(house, words)
     if command == b"jobs":
         return Answer(b"", Listing(house, _JOB_DETAILS, broker.job_handles(), []))
+    if len(words) > 1:
+        verb = command + b" " + words[1].lower()
+        if verb in _QUESTIONS:
+            return Answer(b"", None, Question(verb, words[2:], _QUESTIONS[verb]))
     if command == b"shutdown" and house.may_shut_down:
         if len(words) > 2 or (len(words) == 2 and words[1].lower() != b"graceful"):
             return _incomplete(words[0])

@@ -23,7 +23,7 @@ from geartrain.broker.broker import Broker
 from geartrain.broker.tables import Peer
 from geartrain.errors import LineTooLong, ProtocolError
 from geartrain.frontends import admin
-from geartrain.frontends.port import House
+from geartrain.frontends.port import House, Question
 from geartrain.protocol import commands as c
 from geartrain.protocol.packets import RESPONSE, Headers, encode_response
 from geartrain.protocol.reader import LINE, NOTHING, PACKET, PacketReader
@@ -93,6 +93,9 @@ class GearConnection(Peer):
         self._pause_at = bounds.pause_output_bytes
         self._handle_bytes = house.broker.state.handles.size
         self._listing: admin.Listing | None = None
+        #: A paged question whose answer is not over, and whether its next piece is wanted.
+        self._asked: Question | None = None
+        self._wants_more = False
 
     def hang_up(self) -> None:
         """The connection is gone: keep nothing of what was on its way.
@@ -104,6 +107,7 @@ class GearConnection(Peer):
         self.out_bytes = 0
         self.holes = []
         self._listing = None
+        self._asked = None
 
     # ── bytes in ─────────────────────────────────────────────────────────────
 
@@ -123,6 +127,8 @@ class GearConnection(Peer):
         try:
             if self._listing is not None and not self._go_on_listing():
                 return
+            if self._asked is not None and not self._go_on_asking():
+                return
             reader = self.reader
             while not self.closing:
                 if self.out_bytes > self._pause_at:
@@ -137,6 +143,8 @@ class GearConnection(Peer):
                     return
                 elif kind == LINE:
                     self._line(reader.line)
+                    if self._asked is not None and not self._go_on_asking():
+                        return
                 else:
                     self.error(b"INVALID_MAGIC", b"Request magic expected")
         except LineTooLong as error:
@@ -402,6 +410,40 @@ class GearConnection(Peer):
         if answer.listing is not None:
             self._listing = answer.listing
             self._go_on_listing()
+        if answer.question is not None:
+            self.inquire(answer.question)
+
+    def inquire(self, question: Question) -> None:
+        """Leave room for an answer that the house brings, now or later."""
+        question.peer = self
+        if question.paged:
+            self._asked = question
+            self._wants_more = True
+            return
+        question.ticket = self.promise()
+        self.house.ask(question)
+
+    def answered(self, ticket: int, data: bytes, more: bool) -> None:
+        """The answer of the house, or a piece of it."""
+        asked = self._asked
+        if asked is not None and asked.ticket == ticket:
+            self._wants_more = more
+            if not more:
+                self._asked = None
+        self._fill(ticket, data)
+
+    def _go_on_asking(self) -> bool:
+        """Ask for the next piece of an answer; False when all else has to wait for it."""
+        while True:
+            asked = self._asked
+            if asked is None:
+                return True
+            if not self._wants_more or self.out_bytes > self._pause_at:
+                self.held_back = True
+                return False
+            self._wants_more = False
+            asked.ticket = self.promise()
+            self.house.ask(asked)
 
     def _go_on_listing(self) -> bool:
         """Write on at a list; False when the rest has to wait for the peer to read."""

@@ -27,7 +27,8 @@ from geartrain import __version__
 from geartrain.broker.broker import Broker
 from geartrain.broker.state import HandleMaker, Rules
 from geartrain.errors import ConfigurationError
-from geartrain.frontends.port import Bounds, House
+from geartrain.frontends.port import Bounds, House, Question
+from geartrain.server.desk import Desk
 from geartrain.server.lifecycle import Allocator
 from geartrain.server.listener import inherited_listeners, open_listeners, tune
 from geartrain.server.loop import HostedLoop
@@ -57,12 +58,22 @@ _FULL_SECONDS = 0.5
 class _House(House):
     """The server as its front-ends know it."""
 
-    def __init__(self, broker: Broker, bounds: Bounds, end: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        bounds: Bounds,
+        end: Callable[[bool], None],
+        ask: Callable[[Question], None],
+    ) -> None:
         super().__init__(broker, bounds)
         self._end = end
+        self._ask = ask
 
     def shut_down(self, graceful: bool) -> None:
         self._end(graceful)
+
+    def ask(self, question: Question) -> None:
+        self._ask(question)
 
 
 class JobServer:
@@ -98,6 +109,7 @@ class JobServer:
         self._settle = settle
         self._queue = choose(self.settings)
         self._writer: StoreWriter | None = None
+        self._desk: Desk | None = None
         self._inherit = inherit
         self._inherited = False
         self.addresses: list[tuple[str, int] | str] = []
@@ -136,7 +148,7 @@ class JobServer:
         bounds = Bounds()
         bounds.max_packet_bytes = self.settings.max_packet_bytes
         bounds.pause_output_bytes = self.settings.pause_output
-        house = _House(self.broker, bounds, self._asked_to_end)
+        house = _House(self.broker, bounds, self._asked_to_end, self._asked)
         house.version = PROTOCOL_VERSION
         house.pid = os.getpid()
         house.verbosity = self.settings.verbose
@@ -201,6 +213,7 @@ class JobServer:
         self.broker.rules.durable = True
         await writer.open()
         self._writer = writer
+        self._desk = Desk(writer.store, handles.prefix, self._send, writer.pooled)
         left = len(self.broker.job_handles())
         log.info("the queue is %s, %d jobs are ready", StoreUrl.parse(queue.url).text, left)
 
@@ -249,6 +262,8 @@ class JobServer:
             loop.hosted.leave()
         else:
             loop.remove_reader(reactor.fileno())
+        if self._desk is not None:
+            await self._desk.close()
         if self._writer is not None:
             # Who was promised an answer gets it.
             await self._writer.stop()
@@ -297,6 +312,14 @@ class JobServer:
         assert self._reactor is not None
         self._reactor.interrupted = True
         self._loop.call_soon(self.drain if graceful else self.end)
+
+    def _asked(self, question: Question) -> None:
+        """A connection wants to know what only the store can say."""
+        if self._desk is None or self._reactor is None:
+            question.answer(b"ERR QUEUE_ERROR this server keeps no jobs: see gearmand --queue\r\n")
+            return
+        self._reactor.interrupted = True
+        self._desk.take(question)
 
     # ── time ─────────────────────────────────────────────────────────────────
 

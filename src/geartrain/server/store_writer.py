@@ -455,6 +455,11 @@ class StoreWriter:
             for job in jobs:
                 self._restore(key, job)
 
+    async def pooled(self, moved: Mapping[QueueKey, int]) -> None:
+        """Rows have come to the pool at somebody's word: have them done."""
+        for key in moved:
+            await self._claim_all(key)
+
     async def _wait_for_due(self) -> None:
         """Bring the delayed jobs of an earlier life when their time comes."""
         pause = FIRST_PAUSE

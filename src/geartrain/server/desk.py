@@ -1,0 +1,270 @@
+"""The desk: questions of connections that only the store can answer.
+
+A front-end puts such a question to the house (``frontends.port.Question``); here it
+is answered, in a task of its own, beside the commits, so that neither jobs nor other
+questions wait for it. Answers are JSON, an object a line, in ASCII; bytes that are no
+UTF-8 are lone surrogates there, as Python's ``surrogateescape`` makes them. A list is
+answered a page at a time and ends with a dot; what goes wrong in the middle of one is
+its last object, ``{"error": ...}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol
+from urllib.parse import unquote_to_bytes
+
+from geartrain.frontends.port import Question
+from geartrain.stores.ids import handle_of, id_of, made_at
+from geartrain.stores.port import DeadJob, JobId, QueueKey, StoreError
+
+log = logging.getLogger("geartrain.server")
+
+#: Objects in one piece of a list; and of an export, with their bodies.
+PAGE: Final = 500
+EXPORT_PAGE: Final = 100
+#: Bodies in one piece of an export, unless a single one is larger.
+EXPORT_BYTES: Final = 4 * 2**20
+
+PRIORITIES: Final = ("high", "normal", "low")
+
+
+class DeadSet(Protocol):
+    """Where jobs are kept that were given up: the four verbs of ``QueueStore`` for them."""
+
+    async def dead_list(
+        self,
+        tenant: str | None,
+        after: JobId,
+        limit: int,
+        *,
+        function: bytes | None = None,
+        bodies: bool = False,
+    ) -> Sequence[DeadJob]:
+        """One page."""
+
+    async def dead_show(self, id: JobId) -> DeadJob | None:
+        """One job, with its body."""
+
+    async def dead_retry(self, ids: Sequence[JobId]) -> Sequence[JobId]:
+        """Make them ready again; those that are."""
+
+    async def dead_delete(self, ids: Sequence[JobId]) -> int:
+        """Forget them; how many there were."""
+
+
+class BadQuestion(Exception):
+    """The question makes no sense; the text is the answer."""
+
+
+class Desk:
+    """Answers what connections ask.
+
+    Args:
+        dead: the dead set.
+        prefix: what handles begin with.
+        tell: called when something was said, to have it sent.
+        revived: called with the queues of jobs that were made ready again.
+    """
+
+    def __init__(
+        self,
+        dead: DeadSet,
+        prefix: bytes,
+        tell: Callable[[], None],
+        revived: Callable[[Mapping[QueueKey, int]], Awaitable[None]],
+    ) -> None:
+        self._dead = dead
+        self._prefix = prefix
+        self._tell = tell
+        self._revived = revived
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._verbs: dict[bytes, Callable[[Question], Awaitable[None]]] = {
+            b"dead list": self._dead_list,
+            b"dead export": self._dead_export,
+            b"dead show": self._dead_show,
+            b"dead retry": self._dead_retry,
+            b"dead delete": self._dead_delete,
+        }
+
+    def take(self, question: Question) -> None:
+        """Answer this, some time soon. Call it on the loop."""
+        task = asyncio.create_task(self._answer(question), name="desk")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Leave what is not answered unanswered."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _answer(self, question: Question) -> None:
+        if question.peer.gone:
+            return
+        try:
+            await self._verbs[question.verb](question)
+        except BadQuestion as error:
+            question.answer(f"ERR {error}\r\n".encode())
+        except StoreError as error:
+            self._fail(question, str(error))
+        except Exception:
+            log.exception("%s could not be answered", question.verb.decode())
+            self._fail(question, "a fault in the server; its log says more")
+        self._tell()
+
+    def _fail(self, question: Question, text: str) -> None:
+        if question.cursor:
+            question.answer(line({"error": text}) + b".\n")
+        else:
+            flat = " ".join(text.split()).encode("ascii", "backslashreplace")
+            question.answer(b"ERR QUEUE_ERROR " + flat + b"\r\n")
+
+    # ── the dead set ─────────────────────────────────────────────────────────
+
+    async def _dead_list(self, question: Question) -> None:
+        function = _filter(question)
+        dead = await self._dead.dead_list(None, JobId(question.cursor), PAGE, function=function)
+        self._say(question, dead, len(dead) == PAGE)
+
+    async def _dead_export(self, question: Question) -> None:
+        function = _filter(question)
+        after = JobId(question.cursor)
+        sizes = await self._dead.dead_list(None, after, EXPORT_PAGE, function=function)
+        room, count = EXPORT_BYTES, 0
+        for job in sizes:
+            room -= job.size
+            if room < 0 and count:
+                break
+            count += 1
+        dead = (
+            await self._dead.dead_list(None, after, count, function=function, bodies=True)
+            if count
+            else []
+        )
+        self._say(question, dead, count > 0 and (count < len(sizes) or len(sizes) == EXPORT_PAGE))
+
+    def _say(self, question: Question, dead: Sequence[DeadJob], more: bool) -> None:
+        lines = [line(self._object(one)) for one in dead]
+        if dead:
+            question.cursor = dead[-1].job.id
+        more = more and bool(dead)
+        if not more:
+            lines.append(b".\n")
+        question.answer(b"".join(lines), more)
+
+    async def _dead_show(self, question: Question) -> None:
+        handles, function = _arguments(question)
+        if len(handles) != 1 or function is not None:
+            raise BadQuestion("INVALID_ARGUMENTS dead show HANDLE")
+        id = id_of(handles[0])
+        found = await self._dead.dead_show(id) if id is not None else None
+        if found is None:
+            raise BadQuestion("UNKNOWN_JOB")
+        question.answer(line(self._object(found)))
+
+    async def _dead_retry(self, question: Question) -> None:
+        handles, function = _arguments(question)
+        kept: list[str] = []
+        count = 0
+        async for page in self._named(handles, function, "retry"):
+            went = set(await self._dead.dead_retry([one.job.id for one in page]))
+            moved: dict[QueueKey, int] = {}
+            for one in page:
+                if one.job.id in went:
+                    moved[one.job.queue] = moved.get(one.job.queue, 0) + 1
+                else:
+                    kept.append(self._handle(one.job.id))
+            count += len(went)
+            await self._revived(moved)
+        question.answer(line({"retried": count, "kept": kept[:PAGE], "stayed": len(kept)}))
+
+    async def _dead_delete(self, question: Question) -> None:
+        handles, function = _arguments(question)
+        count = 0
+        async for page in self._named(handles, function, "delete"):
+            count += await self._dead.dead_delete([one.job.id for one in page])
+        question.answer(line({"deleted": count}))
+
+    async def _named(
+        self, handles: list[bytes], function: bytes | None, verb: str
+    ) -> AsyncIterator[Sequence[DeadJob]]:
+        """The dead jobs that are meant, a page at a time."""
+        if handles == [b"all"]:
+            after = JobId(0)
+            while page := await self._dead.dead_list(None, after, PAGE, function=function):
+                after = page[-1].job.id
+                yield page
+            return
+        if not handles or function is not None:
+            raise BadQuestion(f"INVALID_ARGUMENTS dead {verb} HANDLE... or all [function=NAME]")
+        found: list[DeadJob] = []
+        for handle in handles:
+            id = id_of(handle)
+            page = await self._dead.dead_list(None, JobId(id - 1), 1) if id else []
+            if not page or page[0].job.id != id:
+                raise BadQuestion(f"UNKNOWN_JOB {handle.decode('ascii', 'backslashreplace')}")
+            found.append(page[0])
+        yield found
+
+    # ── how jobs are written ─────────────────────────────────────────────────
+
+    def _handle(self, id: JobId) -> str:
+        return handle_of(self._prefix, id).decode()
+
+    def _object(self, dead: DeadJob) -> dict[str, object]:
+        job = dead.job
+        found: dict[str, object] = {
+            "handle": self._handle(job.id),
+            "function": text_of(job.queue.function),
+            "unique": text_of(job.unique),
+            "priority": PRIORITIES[job.queue.priority],
+            "size": dead.size,
+            "attempts": job.attempts,
+            "reason": dead.reason,
+            "worker": dead.worker,
+            "submitted": round(made_at(job.id), 3),
+            "died": round(dead.died, 3),
+        }
+        if job.reducer:
+            found["reducer"] = text_of(job.reducer)
+        if job.body is not None:
+            try:
+                found["body"] = job.body.decode("utf-8")
+            except UnicodeDecodeError:
+                found["body_base64"] = b64encode(job.body).decode()
+        return found
+
+
+def line(found: dict[str, object]) -> bytes:
+    """One object, on a line of ASCII."""
+    return json.dumps(found).encode() + b"\n"
+
+
+def text_of(data: bytes) -> str:
+    """Any bytes as a text that gives them back."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _arguments(question: Question) -> tuple[list[bytes], bytes | None]:
+    """Words, and the value of ``function=``."""
+    words: list[bytes] = []
+    function: bytes | None = None
+    for word in question.words:
+        if word.startswith(b"function="):
+            function = unquote_to_bytes(word.removeprefix(b"function="))
+        else:
+            words.append(unquote_to_bytes(word))
+    return words, function
+
+
+def _filter(question: Question) -> bytes | None:
+    """The value of ``function=``, and nothing else was said."""
+    words, function = _arguments(question)
+    if words:
+        raise BadQuestion(f"INVALID_ARGUMENTS {question.verb.decode()} [function=NAME]")
+    return function

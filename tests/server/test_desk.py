@@ -1,0 +1,137 @@
+"""Questions that only the store can answer, over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geartrain.stores import registry
+from geartrain.stores.port import QueueKey
+from geartrain.testing.store_kit import FakeServer
+from tests.conformance.servers import OURS, Server
+from tests.conformance.wire import T, Wire
+
+
+def bury(queue: str, *bodies: bytes, function: bytes = b"resize") -> None:
+    """Put jobs into the dead set, while no server has the queue."""
+
+    async def do() -> None:
+        one = await FakeServer(registry.from_url(queue), "one").open()
+        for body in bodies:
+            job = one.job(body, queue=QueueKey("", function, 1))
+            await one.bury(job, "too tired")
+        await one.store.close()
+
+    asyncio.run(do())
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> str:
+    return f"sqlite://{tmp_path}/jobs.db"
+
+
+@pytest.fixture
+def server(queue: str) -> Iterator[Server]:
+    bury(queue, b"first", b"\xff\0second")
+    bury(queue, b"other", function=b"odd name\xfe")
+    server = Server(OURS, "--queue", queue)
+    yield server
+    server.end()
+
+
+def objects(wire: Wire, said: str) -> list[dict[str, Any]]:
+    wire.send_bytes(said.encode() + b"\n")
+    return [json.loads(line) for line in wire.read_list()]
+
+
+def one(wire: Wire, said: str) -> dict[str, Any]:
+    wire.send_bytes(said.encode() + b"\n")
+    found: dict[str, Any] = json.loads(wire.read_line())
+    return found
+
+
+def test_the_dead_are_listed_shown_and_exported(server: Server) -> None:
+    wire = server.connect()
+
+    listed = objects(wire, "dead list")
+    assert [(d["function"], d["size"], d["reason"], d["attempts"]) for d in listed] == [
+        ("resize", 5, "too tired", 3),
+        ("resize", 8, "too tired", 3),
+        ("odd name\udcfe", 5, "too tired", 3),
+    ]
+    assert [d["handle"] for d in objects(wire, "dead list function=odd%20name%FE")] == [
+        listed[2]["handle"]
+    ]
+    shown = one(wire, f"dead show {listed[0]['handle']}")
+    assert (shown["body"], shown["worker"]) == ("first", "w1")
+    exported = objects(wire, "dead export function=resize")
+    assert [d.get("body_base64") for d in exported] == [None, "/wBzZWNvbmQ="]
+    wire.close()
+
+
+def test_the_dead_are_retried_and_deleted(server: Server) -> None:
+    wire = server.connect()
+    worker = server.connect()
+    worker.can_do(b"resize")
+    worker.send(T.PRE_SLEEP)
+    worker.expect_nothing()
+    handles = [d["handle"] for d in objects(wire, "dead list function=resize")]
+
+    assert one(wire, f"dead retry {handles[1]}") == {"retried": 1, "kept": [], "stayed": 0}
+    worker.expect(T.NOOP)
+    worker.send(T.GRAB_JOB)
+    assert worker.receive().body == handles[1].encode() + b"\0resize\0\xff\0second"
+    worker.send(T.WORK_COMPLETE, handles[1].encode(), b"")
+    worker.expect_nothing()
+    assert one(wire, "dead delete all function=resize") == {"deleted": 1}
+    assert [d["function"] for d in objects(wire, "dead list")] == ["odd name\udcfe"]
+    assert one(wire, "dead retry all")["retried"] == 1
+    assert objects(wire, "dead list") == []
+    wire.close()
+    worker.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (b"dead show H:x:0000000000000001", b"ERR UNKNOWN_JOB\r\n"),
+        (b"dead show nonsense", b"ERR UNKNOWN_JOB\r\n"),
+        (b"dead show", b"ERR INVALID_ARGUMENTS dead show HANDLE\r\n"),
+        (b"dead retry", b"ERR INVALID_ARGUMENTS dead retry HANDLE... or all [function=NAME]\r\n"),
+        (b"dead delete gone", b"ERR UNKNOWN_JOB gone\r\n"),
+        (b"dead list me", b"ERR INVALID_ARGUMENTS dead list [function=NAME]\r\n"),
+        (b"dead", b"ERR UNKNOWN_COMMAND Unknown+server+commanddead\r\n"),
+        (b"dead wood", b"ERR UNKNOWN_COMMAND Unknown+server+commanddead\r\n"),
+    ],
+)
+def test_questions_that_make_no_sense_are_told_so(
+    server: Server, said: bytes, answer: bytes
+) -> None:
+    wire = server.connect()
+    wire.send_bytes(said + b"\nversion\n")
+    assert wire.read_line() == answer
+    assert wire.read_line().startswith(b"OK ")
+    wire.close()
+
+
+def test_a_long_list_and_large_bodies_come_whole(queue: str) -> None:
+    bury(queue, *[b"%d" % n for n in range(1101)])
+    bury(queue, *[bytes([n]) * 3_000_000 for n in (1, 2, 255)], function=b"large")
+    server = Server(OURS, "--queue", queue)
+    try:
+        wire = server.connect()
+        listed = objects(wire, "dead list")
+        exported = objects(wire, "dead export")
+        wire.close()
+    finally:
+        server.end()
+
+    assert len(listed) == 1104
+    assert [d["body"] for d in exported[:1101]] == [str(n) for n in range(1101)]
+    assert [len(d.get("body", "")) for d in exported[1101:]] == [3_000_000, 3_000_000, 0]
+    assert len(exported[-1]["body_base64"]) == 4_000_000
