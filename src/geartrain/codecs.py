@@ -21,7 +21,7 @@ import zlib
 from typing import Any, Final, Protocol, TypeAlias
 
 from geartrain.errors import ConfigurationError, DecodeError, EncodeError
-from geartrain.plugins import load
+from geartrain.plugins import load, names
 
 #: Decompressed, no workload may be larger, unless its codec is told otherwise.
 MAX_DECODED_BYTES: Final = 256 * 2**20
@@ -86,7 +86,7 @@ class TextCodec:
     def encode(self, value: Any) -> bytes:
         if isinstance(value, str):
             return value.encode()
-        raise EncodeError(f"{_short(value)} is no text")
+        raise EncodeError(f"{_short(value)} is no text; the codec text takes str alone")
 
     def decode(self, data: bytes, type: Any = Any) -> Any:
         try:
@@ -307,6 +307,9 @@ def codec_of(value: CodecLike) -> Codec:
         maker = _OURS.get(value)
         if maker is None and value == "pickle":
             raise ConfigurationError("pickle needs a key: codec=Pickle(key), not codec='pickle'")
+        if maker is None and value not in names("codecs"):
+            known = ", ".join([*_OURS, *names("codecs")])
+            raise ConfigurationError(f"codec = {value!r}: there is none of that name; want {known}")
         codec = maker() if maker is not None else load("codecs", value)
         _made[value] = codec
     return codec

@@ -47,6 +47,11 @@ class Retry(_Settings):
             raise ConfigurationError("backoff, max_backoff and factor cannot be negative")
         if not 0 <= self.jitter <= 1:
             raise ConfigurationError(f"jitter = {self.jitter}: want 0 to 1")
+        kinds: tuple[object, ...] = self.on if isinstance(self.on, tuple) else (self.on,)
+        if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+            raise ConfigurationError(
+                f"on = {self.on!r}: want an exception class, or a tuple of them"
+            )
 
     def wants(self, failures: int, error: BaseException) -> bool:
         """Whether to try again after so many failures, the last of which was ``error``."""
@@ -73,6 +78,8 @@ def retry_of(value: Retry | int) -> Retry | None:
     """What ``retry=`` may be: a ``Retry``, or the number of *further* attempts; None for none."""
     if isinstance(value, Retry):
         return value if value.attempts > 1 else None
+    if type(value) is not int:
+        raise TypeError(f"retry = {value!r}: want a Retry, or how many more attempts")
     if value < 0:
         raise ConfigurationError(f"retry = {value}: want 0 or more")
     return Retry(value + 1) if value else None

@@ -62,6 +62,7 @@ class Running:
             **{k: v for k, v in os.environ.items() if not k.startswith("GEARMAN")},
             "XDG_RUNTIME_DIR": str(folder),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONWARNINGS": "error",
             "GEARMAN_SERVERS": server,
             "PYTHONPATH": os.pathsep.join(
                 os.path.abspath(path)
@@ -158,6 +159,8 @@ class Running:
             self.process.wait(patient(10))
         if error is not None and self.log.exists():
             print(self.log.read_text())
+        if error is None and self.log.exists():
+            assert not self.says("ResourceWarning"), self.log.read_text()
 
 
 def is_alive(pid: int) -> bool:

@@ -84,7 +84,7 @@ def test_an_argument_of_the_wrong_type_fails_the_job_and_says_where(ready: Ready
     with ready(app), pytest.raises(geartrain.JobException, match=r"\$\.a") as caught:
         app.functions["add"].do("one")
 
-    assert caught.value.type_name == "geartrain.errors.DecodeError"
+    assert caught.value.type_name == "geartrain.DecodeError"
 
 
 def test_an_exception_reaches_the_caller_with_type_message_and_traceback(ready: Ready) -> None:

@@ -263,3 +263,44 @@ async def test_mistakes(server: Server) -> None:
         AsyncWorker(concurrency=0)
     with pytest.raises(ConfigurationError, match="without functions"):
         await AsyncWorker(str(server)).work()
+
+
+async def test_a_job_has_a_client_for_further_jobs(
+    aclient: AsyncClient, worker: AsyncWorker
+) -> None:
+    worker.concurrency = 3
+
+    @worker.function
+    async def awaits(job: Job) -> bytes:
+        return await job.aio_client.do("reverse", job.workload)
+
+    @worker.function
+    def waits(job: Job) -> bytes:
+        return job.client.do("reverse", job.workload)
+
+    @worker.function
+    async def blocks(job: Job) -> bytes:
+        return job.client.do("reverse", job.workload)
+
+    async with running(worker):
+        assert await aclient.do("awaits", b"ab") == b"ba"
+        assert await aclient.do("waits", b"ab") == b"ba"
+        with pytest.raises(JobException, match="would keep the event loop waiting"):
+            await aclient.do("blocks")
+
+
+async def test_signals_can_be_left_to_the_program(server: Server) -> None:
+    loop = asyncio.get_running_loop()
+    worker = AsyncWorker(str(server))
+    worker.add_function("left-alone", reverse)
+
+    assert await worker.work(burst=True, signals=False) == 0
+    asked: list[int] = []
+    loop.add_signal_handler = lambda number, call: asked.append(number)  # type: ignore[assignment,misc]
+    try:
+        await worker.work(burst=True, signals=False)
+        assert not asked
+        await worker.work(burst=True)
+        assert asked
+    finally:
+        del loop.add_signal_handler

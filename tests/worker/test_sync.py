@@ -549,3 +549,33 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, object]) -> Non
 def test_worker_without_functions_is_a_mistake(server: Server) -> None:
     with pytest.raises(ConfigurationError, match="without functions"):
         Worker(str(server)).work()
+
+
+def test_signals_can_be_left_to_the_program(server: Server) -> None:
+    worker = Worker(str(server))
+    seen: list[object] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+
+        @worker.function("signal-me")
+        def signal_me(job: Job) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+        with Client(str(server), timeout=20) as client:
+            client.do_background("signal-me")
+            client.do_background("signal-me")
+
+        assert worker.work(max_jobs=2, signals=False) == 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(seen) == 2
+
+
+def test_job_client_is_for_workers_with_threads(
+    client: Client, server: Server, running: Running
+) -> None:
+    worker = Worker(str(server))
+    worker.add_function("async-client", lambda job: job.aio_client)
+
+    with running(worker), pytest.raises(JobException, match="is for an AsyncWorker"):
+        client.do("async-client")

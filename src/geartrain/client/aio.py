@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, get_args
 
 from geartrain.client.aio_engine import AsyncEngine, AsyncQuestion
 from geartrain.client.aio_waiting import AsyncTask, AsyncTaskSet, Bell
@@ -34,6 +34,10 @@ from geartrain.client.options import (
     SubmitOptions,
     apply_options,
     bytes_of,
+    check_many,
+    handle_bytes_of,
+    no_function,
+    no_task,
     seconds_of,
 )
 from geartrain.client.remote import AsyncRemoteFunction
@@ -81,13 +85,13 @@ class AsyncClient:
         self.servers = find_servers(servers)
         self.namespace = namespace
         self._timeout = seconds_of(timeout)
-        self._submit_timeout = seconds_of(submit_timeout)
+        self._submit_timeout = seconds_of(submit_timeout, "submit_timeout")
         self._retry = retry_of(retry)
         self._require_worker = require_worker
         self.engine = AsyncEngine(
             self.servers,
             Routing(self.servers, routing),
-            seconds_of(connect_timeout),
+            seconds_of(connect_timeout, "connect_timeout"),
             client_context(tls),
             exceptions,
         )
@@ -142,6 +146,8 @@ class AsyncClient:
         background: bool,
         decode: Callable[[bytes], T] | None,
     ) -> AsyncTask[Any]:
+        if not function or not isinstance(function, str):
+            raise no_function(function)
         name = self.namespace + function if self.namespace else function
         task: AsyncTask[Any] = AsyncTask(
             function, name.encode(), b"", workload, background=background, decode=decode
@@ -171,7 +177,7 @@ class AsyncClient:
 
     # ── many at once ─────────────────────────────────────────────────────────
 
-    async def map(
+    def map(
         self,
         function: str,
         workloads: Iterable[Buffer] | AsyncIterable[Buffer],
@@ -182,6 +188,17 @@ class AsyncClient:
         **options: Unpack[SubmitOptions],
     ) -> AsyncIterator[bytes]:
         """The results of one function over many workloads; see ``Client.map``."""
+        check_many(workloads, window, "workloads")
+        return self._map(function, workloads, window, ordered, options)
+
+    async def _map(
+        self,
+        function: str,
+        workloads: Iterable[Buffer] | AsyncIterable[Buffer],
+        window: int,
+        ordered: bool,
+        options: SubmitOptions,
+    ) -> AsyncIterator[bytes]:
         source = _each(workloads)
         if ordered:
             flight: deque[AsyncTask[bytes]] = deque()
@@ -252,6 +269,9 @@ class AsyncClient:
         end = None if seconds is None else asyncio.get_running_loop().time() + seconds
         bell = Bell()
         left: set[AsyncTask[T]] = set(tasks)
+        for found in left:
+            if not isinstance(found, AsyncTask):
+                raise no_task(found)
         for task in left:
             task.watch(bell)
             bell.append(task)
@@ -278,7 +298,11 @@ class AsyncClient:
         timeout: Seconds | None = None,  # noqa: ASYNC109
         return_when: ReturnWhen = "ALL_COMPLETED",
     ) -> tuple[set[AsyncTask[T]], set[AsyncTask[T]]]:
-        """Wait for tasks; return those that are over, and the others. Raises nothing."""
+        """Wait for tasks; return those that are over, and the others. No failure of theirs is raised."""
+        if return_when not in get_args(ReturnWhen):
+            raise ValueError(
+                f"return_when = {return_when!r}: want {', '.join(get_args(ReturnWhen))}"
+            )
         everything = set(tasks)
         try:
             async with aclosing(self.as_completed(everything, timeout=timeout)) as completed:
@@ -314,10 +338,10 @@ class AsyncClient:
         if (handle is None) == (unique is None):
             raise TypeError("status() takes a handle or a unique key")
         if handle is not None:
-            name = handle.encode("utf-8", "surrogateescape")
+            name = handle_bytes_of(handle)
             found = await self._first_known(_servers_of(handle), lambda c: c.get_status(name))
         else:
-            key = unique.encode() if isinstance(unique, str) else bytes(unique or b"")
+            key = bytes_of(unique or b"", "unique")
             found = await self._first_known(None, lambda c: c.get_status_unique(key))
         return JobStatus(
             handle=None if handle is None else Handle(handle, getattr(handle, "server", None)),
@@ -330,7 +354,7 @@ class AsyncClient:
 
     async def cancel(self, handle: Handle | str, /) -> bool:
         """Take a job out of its queue; see ``Client.cancel``."""
-        name = handle.encode("utf-8", "surrogateescape")
+        name = handle_bytes_of(handle)
         found = False
         async for answer in self._ask_all(
             lambda c: c.admin(b"cancel job " + name), LineReply, _servers_of(handle)

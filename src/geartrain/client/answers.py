@@ -170,8 +170,11 @@ def max_queue_line(function: str, limits: Sequence[int]) -> str:
     """The ``maxqueue`` command.
 
     Raises:
-        ValueError: neither none, one, nor three limits.
+        ValueError: neither none, one, nor three limits; a limit that is no number.
     """
     if len(limits) not in (0, 1, 3):
         raise ValueError(f"max_queue() takes no, one or three limits, not {len(limits)}")
+    for limit in limits:
+        if not isinstance(limit, int):
+            raise ValueError(f"limits = {limits!r}: want whole numbers")
     return " ".join(["maxqueue", function_name(function), *(str(int(n)) for n in limits)])

@@ -6,7 +6,7 @@ editors help with each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -92,22 +92,95 @@ class Callbacks:
     fail: Callable[[Any, GearmanError], object] | None
 
 
-def seconds_of(value: Seconds | None) -> float | None:
-    """Seconds as a float; None stays None: for ever."""
+def seconds_of(value: Seconds | None, name: str = "timeout") -> float | None:
+    """Seconds as a float; None stays None: for ever.
+
+    Args:
+        name: of the argument, for the error.
+
+    Raises:
+        TypeError, ValueError: it is no time.
+    """
     if value is None:
         return None
     if isinstance(value, timedelta):
         return value.total_seconds()
-    return float(value)
+    given: Any = value
+    if not isinstance(given, (str, bytes)):  # float("1") would do, and hide a mistake
+        try:
+            seconds = float(given)
+        except (TypeError, ValueError):
+            pass
+        else:
+            if seconds == seconds:
+                return seconds
+            raise ValueError(f"{name} = {value!r}: want a number of seconds")
+    raise TypeError(f"{name} = {value!r}: want seconds, a timedelta, or None for ever")
 
 
-def bytes_of(data: Buffer) -> bytes:
-    """What users give as payload, as bytes; text is taken as UTF-8."""
+def bytes_of(data: Buffer, name: str = "workload") -> bytes:
+    """What users give as payload, as bytes; text is taken as UTF-8.
+
+    Args:
+        name: of the argument, for the error.
+
+    Raises:
+        TypeError: it is neither.
+    """
     if type(data) is bytes:
         return data
     if isinstance(data, str):
         return data.encode()
-    return bytes(data)
+    try:
+        # Not bytes(data): that makes twelve zeros of the number 12.
+        return bytes(memoryview(data))
+    except TypeError:
+        raise TypeError(
+            f"{name} = {shortened(data)}: want bytes or text; a codec makes them of other values"
+        ) from None
+
+
+def shortened(value: object) -> str:
+    """A value for an error's text."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def check_many(items: object, window: object, name: str) -> None:
+    """Refuse at the call what a generator would find out later.
+
+    Raises:
+        TypeError, ValueError: ``items`` cannot be gone through, or there is no such window.
+    """
+    if not isinstance(items, (Iterable, AsyncIterable)):
+        raise TypeError(f"{name} = {shortened(items)}: want an iterable of them")
+    if isinstance(items, (str, bytes, bytearray)) and name == "workloads":
+        raise TypeError(f"{name} = {shortened(items)}: want an iterable of them, not a single one")
+    if not isinstance(window, int) or window < 1:
+        raise ValueError(f"window = {window!r}: want 1 or more")
+
+
+def no_function(name: object) -> Exception:
+    """The error for what cannot be the name of a function."""
+    if name == "":
+        return ValueError("function = '': want a name")
+    return TypeError(f"function = {shortened(name)}: want the name of a function")
+
+
+def no_task(found: object) -> TypeError:
+    """The error for what is among tasks, and is none."""
+    return TypeError(f"tasks has {shortened(found)}: want Tasks, as submit() returns them")
+
+
+def handle_bytes_of(handle: object) -> bytes:
+    """A handle on the wire.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(handle, str):
+        return handle.encode("utf-8", "surrogateescape")
+    raise TypeError(f"handle = {shortened(handle)}: want a Handle, or its text")
 
 
 def priority_of(value: PriorityLike | int) -> int:
@@ -132,7 +205,7 @@ def unique_of(value: str | bytes, workload: bytes) -> bytes:
     """
     if value == BY_WORKLOAD:
         return blake2b(workload, digest_size=20).hexdigest().encode()
-    unique = value.encode() if isinstance(value, str) else bytes(value)
+    unique = bytes_of(value, "unique")
     if len(unique) > MAX_UNIQUE_BYTES or b"\0" in unique:
         raise ValueError(
             f"unique has {len(unique)} bytes ({unique[:80]!r}): want at most "
@@ -141,7 +214,7 @@ def unique_of(value: str | bytes, workload: bytes) -> bytes:
     return unique
 
 
-def epoch_of(when: datetime | timedelta | int | None, now: float) -> int | None:
+def epoch_of(when: datetime | timedelta | float | None, now: float) -> int | None:
     """Seconds since 1970 before which a job is not to run; None: at once.
 
     Args:
@@ -149,7 +222,7 @@ def epoch_of(when: datetime | timedelta | int | None, now: float) -> int | None:
         now: seconds since 1970.
 
     Raises:
-        ValueError: a datetime without a time zone.
+        TypeError, ValueError: it is no time; a datetime without a time zone.
     """
     if when is None:
         return None
@@ -160,7 +233,11 @@ def epoch_of(when: datetime | timedelta | int | None, now: float) -> int | None:
         if when.tzinfo is None:
             raise ValueError(f"when = {when!r} has no time zone; add one, or give a timedelta")
         return -int(-when.timestamp() // 1)
-    return int(when)
+    if type(when) in (int, float):
+        return int(when)
+    raise TypeError(
+        f"when = {when!r}: want a datetime with a time zone, a timedelta, or seconds since 1970"
+    )
 
 
 def callbacks_of(options: SubmitOptions) -> Callbacks | None:
@@ -211,11 +288,16 @@ def apply_options(
         elif name == "when" and task.background:
             task.when = epoch_of(value, now)  # type: ignore[arg-type]
         elif name == "reducer" and not task.background:
-            task.reducer = value.encode() if value else None  # type: ignore[attr-defined]
+            if value is not None and (not isinstance(value, str) or not value):
+                raise TypeError(f"reducer = {value!r}: want the name of a function, or None")
+            task.reducer = value.encode() if value else None
         elif name not in _CALLBACK_NAMES or task.background:
             raise TypeError(f"there is no option {name!r} for this kind of job")
-        elif value is not None and task.callbacks is None:
-            task.callbacks = callbacks_of(options)  # type: ignore[arg-type]
+        elif value is not None:
+            if not callable(value):
+                raise TypeError(f"{name} = {value!r}: want a function, or None")
+            if task.callbacks is None:
+                task.callbacks = callbacks_of(options)  # type: ignore[arg-type]
 
 
 _CALLBACK_NAMES: Final = (

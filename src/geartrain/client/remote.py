@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Unpack
 
 from geartrain.client.handle import Handle
-from geartrain.client.options import BackgroundOptions, SubmitOptions
+from geartrain.client.options import BackgroundOptions, SubmitOptions, check_many
 from geartrain.client.waiting import Task
 from geartrain.codecs import CodecLike, codec_of
 
@@ -128,11 +128,10 @@ class RemoteFunction(Generic[V]):
         **options: Unpack[SubmitOptions],
     ) -> Iterator[Any]:
         """The results over many values, as they are asked for; see ``Client.map``."""
+        check_many(values, window, "values")
         workloads = map(self.codec.encode, values)
-        for result in self._client.map(
-            self.name, workloads, window=window, ordered=ordered, **options
-        ):
-            yield self.codec.decode(result)
+        results = self._client.map(self.name, workloads, window=window, ordered=ordered, **options)
+        return map(self.codec.decode, results)
 
 
 class AsyncRemoteFunction(Generic[V]):
@@ -165,7 +164,7 @@ class AsyncRemoteFunction(Generic[V]):
         """Have it done some time; the task is done at JOB_CREATED."""
         return await self._client.submit_background(self.name, self.codec.encode(value), **options)
 
-    async def map(
+    def map(
         self,
         values: Iterable[V] | AsyncIterable[V],
         /,
@@ -175,11 +174,17 @@ class AsyncRemoteFunction(Generic[V]):
         **options: Unpack[SubmitOptions],
     ) -> AsyncIterator[Any]:
         """The results over many values, as they are asked for; see ``Client.map``."""
+        check_many(values, window, "values")
         workloads = _encoded(values, self.codec.encode)
-        async for result in self._client.map(
-            self.name, workloads, window=window, ordered=ordered, **options
-        ):
-            yield self.codec.decode(result)
+        results = self._client.map(self.name, workloads, window=window, ordered=ordered, **options)
+        return _decoded(results, self.codec.decode)
+
+
+async def _decoded(
+    results: AsyncIterator[bytes], decode: Callable[[bytes], Any]
+) -> AsyncIterator[Any]:
+    async for result in results:
+        yield decode(result)
 
 
 async def _encoded(

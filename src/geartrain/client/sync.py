@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, get_args
 
 from geartrain.client.connection import ClientConnection
 from geartrain.client.engine import Engine, Question
@@ -33,6 +33,10 @@ from geartrain.client.options import (
     SubmitOptions,
     apply_options,
     bytes_of,
+    check_many,
+    handle_bytes_of,
+    no_function,
+    no_task,
     seconds_of,
 )
 from geartrain.client.remote import RemoteFunction
@@ -121,13 +125,13 @@ class Client:
         self.servers = find_servers(servers)
         self.namespace = namespace
         self._timeout = seconds_of(timeout)
-        self._submit_timeout = seconds_of(submit_timeout)
+        self._submit_timeout = seconds_of(submit_timeout, "submit_timeout")
         self._retry = retry_of(retry)
         self._require_worker = require_worker
         self.engine = Engine(
             self.servers,
             Routing(self.servers, routing),
-            seconds_of(connect_timeout),
+            seconds_of(connect_timeout, "connect_timeout"),
             client_context(tls),
             exceptions,
         )
@@ -184,6 +188,8 @@ class Client:
         background: bool,
         decode: Callable[[bytes], T] | None,
     ) -> Task[Any]:
+        if not function or not isinstance(function, str):
+            raise no_function(function)
         name = self.namespace + function if self.namespace else function
         task: Task[Any] = Task(
             function, name.encode(), b"", workload, background=background, decode=decode
@@ -248,6 +254,17 @@ class Client:
         Raises:
             JobFailed: at the first result that failed; the rest is dropped.
         """
+        check_many(workloads, window, "workloads")
+        return self._map(function, workloads, window, ordered, options)
+
+    def _map(
+        self,
+        function: str,
+        workloads: Iterable[Buffer],
+        window: int,
+        ordered: bool,
+        options: SubmitOptions,
+    ) -> Iterator[bytes]:
         source = iter(workloads)
         if ordered:
             flight: deque[Task[bytes]] = deque()
@@ -297,8 +314,8 @@ class Client:
         try:
             for task in tasks:
                 if task not in left:
-                    left.add(task)
                     self._watch(task, news)
+                    left.add(task)
             while left:
                 if not self.engine.wait(lambda: news, deadline):
                     raise ResultTimeout(f"{len(left)} jobs have not ended in time")
@@ -317,7 +334,11 @@ class Client:
         timeout: Seconds | None = None,
         return_when: ReturnWhen = "ALL_COMPLETED",
     ) -> tuple[set[Task[T]], set[Task[T]]]:
-        """Wait for tasks; return those that are over, and the others. Raises nothing."""
+        """Wait for tasks; return those that are over, and the others. No failure of theirs is raised."""
+        if return_when not in get_args(ReturnWhen):
+            raise ValueError(
+                f"return_when = {return_when!r}: want {', '.join(get_args(ReturnWhen))}"
+            )
         everything = set(tasks)
         done: set[Task[T]] = set()
         try:
@@ -342,6 +363,8 @@ class Client:
         listed = list(tasks)
         deadline = deadline_of(timeout)
         for task in listed:
+            if not isinstance(task, Task):
+                raise no_task(task)
             if not self.engine.wait(task.done, deadline):
                 raise ResultTimeout(f"{task!r} has not ended in time")
         return [task.outcome() for task in listed]
@@ -359,8 +382,8 @@ class Client:
         left: set[Task[Any]] = set()
         try:
             for task in tasks:
-                left.add(task)
                 self._watch(task, news)
+                left.add(task)
                 news.append(task)
             while left:
                 if not self.engine.wait(lambda: news, deadline):
@@ -378,6 +401,8 @@ class Client:
                 self._unwatch(task, news)
 
     def _watch(self, task: Task[T], news: deque[Task[T]]) -> None:
+        if not isinstance(task, Task):
+            raise no_task(task)
         with self.engine.lock:
             if not task.done():
                 if task.watchers is None:
@@ -411,10 +436,10 @@ class Client:
         if (handle is None) == (unique is None):
             raise TypeError("status() takes a handle or a unique key")
         if handle is not None:
-            name = handle.encode("utf-8", "surrogateescape")
+            name = handle_bytes_of(handle)
             found = self._first_known(_servers_of(handle), lambda c: c.get_status(name))
         else:
-            key = unique.encode() if isinstance(unique, str) else bytes(unique or b"")
+            key = bytes_of(unique or b"", "unique")
             found = self._first_known(None, lambda c: c.get_status_unique(key))
         return JobStatus(
             handle=None if handle is None else Handle(handle, getattr(handle, "server", None)),
@@ -433,7 +458,7 @@ class Client:
         Returns:
             False: no server knows the job.
         """
-        name = handle.encode("utf-8", "surrogateescape")
+        name = handle_bytes_of(handle)
         answers = self._ask_all(
             lambda c: c.admin(b"cancel job " + name), LineReply, _servers_of(handle)
         )

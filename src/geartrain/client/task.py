@@ -91,7 +91,8 @@ def read_exception(data: bytes) -> tuple[str, str, str]:
     text = data.decode("utf-8", "backslashreplace")
     head, mark, traceback = text.partition("\n\nTraceback (most recent call last):\n")
     if not mark:
-        return text, "", ""
+        # An error of ours that never got to the user's code has no traceback.
+        return text, text.partition(":")[0] if text.startswith("geartrain.") else "", ""
     type_name = head.partition(":")[0]
     return head, type_name, mark.lstrip() + traceback
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from geartrain.errors import Fail, Requeue, StopWorker
 from geartrain.executor.sealed import Seal
+from geartrain.worker.blame import traceback_of
 from geartrain.worker.functions import note_failure
-from geartrain.worker.job import Job, describe, traceback_of
+from geartrain.worker.job import Job, describe
 
 FUNCTION: Final = "geartrain.call"
 

@@ -36,8 +36,8 @@ from geartrain.manager.board import Pen
 from geartrain.manager.plan import Group
 from geartrain.manager.settings import Settings
 from geartrain.manager.supervisor import CANNOT_LOAD
-from geartrain.manager.unsignalled import AsyncUnsignalled, Unsignalled
 from geartrain.manager.watched import watched
+from geartrain.worker.aio import AsyncWorker
 from geartrain.worker.sync import Worker
 
 log = logging.getLogger("geartrain.worker")
@@ -217,9 +217,9 @@ class Child:
             "tls": settings.ssl or None,
         }
         if settings.concurrency:
-            worker: Any = AsyncUnsignalled(concurrency=settings.concurrency, **options)
+            worker: Any = AsyncWorker(concurrency=settings.concurrency, **options)
         else:
-            worker = Unsignalled(concurrency=settings.threads, **options)
+            worker = Worker(concurrency=settings.threads, **options)
         contexts = [target.context for target in found if target.context is not None]
         if contexts:
             worker.context = contexts[0]
@@ -245,11 +245,17 @@ class Child:
         self._working = True
         if self._leaving or self._quiet:
             return
-        limits = {"max_jobs": self._max_jobs or None, "max_time": self._max_lifetime or None}
+        # A worker takes a second TERM for "now". Here it may come twice, and mean no
+        # more than once; "now" is SIGKILL.
+        how = {
+            "max_jobs": self._max_jobs or None,
+            "max_time": self._max_lifetime or None,
+            "signals": False,
+        }
         if self._settings.concurrency:
-            asyncio.run(self._worker.work(**limits))
+            asyncio.run(self._worker.work(**how))
         else:
-            self._worker.work(**limits)
+            self._worker.work(**how)
 
     def _job_ended(self, ticket: int, failed: bool) -> None:
         self._pen.end(ticket, failed)

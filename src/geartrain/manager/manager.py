@@ -273,12 +273,7 @@ class Manager:
         signal.set_wakeup_fd(-1)
         for name in _SIGNALS:
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
-        self._selector.close()
-        for process in self._processes.values():
-            process.control.close()
-        for thing in (self._wake, self._wake_end, self._status, self._watched):
-            if thing is not None:
-                thing.close()
+        self._close_files()
 
     # ── hearing ──────────────────────────────────────────────────────────────
 
@@ -418,8 +413,15 @@ class Manager:
             with suppress(ProcessLookupError):
                 os.kill(self._watcher, signal.SIGKILL)
                 os.waitpid(self._watcher, 0)
-        if self._status is not None:
-            self._status.close()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        self._selector.close()
+        for process in self._processes.values():
+            process.control.close()
+        for thing in (self._wake, self._wake_end, self._status, self._watched):
+            if thing is not None:
+                thing.close()
 
 
 def _vacant(name: str) -> dict[str, Any]:

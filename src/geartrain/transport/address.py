@@ -144,7 +144,9 @@ def _each(servers: Servers, default_port: int) -> Iterable[Address]:
         for text in servers.replace(",", " ").split():
             yield parse_address(text, default_port)
     else:
-        for one in servers or ():
+        if not isinstance(servers, Iterable):
+            raise ConfigurationError(f"servers = {servers!r}; {_WANT}")
+        for one in servers:
             if isinstance(one, tuple):
                 yield Address(one[0], _port(str(one[1]), f"{one[0]}:{one[1]}"))
             else:

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from geartrain.client.aio import AsyncClient
 from geartrain.client.aio_waiting import AsyncTask
 from geartrain.client.handle import Handle
+from geartrain.client.options import check_many
 from geartrain.typed.call import Call
 from geartrain.typed.options import AllOptions
 
@@ -50,7 +51,7 @@ class AsyncFunction(Generic[P, R]):
             self._call.name, workload, options, True, lambda data: None
         )
 
-    async def map(
+    def map(
         self,
         arguments: Iterable[Any] | AsyncIterable[Any],
         /,
@@ -59,10 +60,10 @@ class AsyncFunction(Generic[P, R]):
         ordered: bool = True,
     ) -> AsyncIterator[R]:
         """The results for many arguments, one each, as they are asked for; see ``Function.map``."""
-        async for result in self.starmap(_each_alone(arguments), window=window, ordered=ordered):
-            yield result
+        check_many(arguments, window, "arguments")
+        return self._starmap(_each_alone(arguments), window, ordered)
 
-    async def starmap(
+    def starmap(
         self,
         arguments: Iterable[tuple[Any, ...]] | AsyncIterable[tuple[Any, ...]],
         /,
@@ -71,6 +72,15 @@ class AsyncFunction(Generic[P, R]):
         ordered: bool = True,
     ) -> AsyncIterator[R]:
         """As ``map``, where each item has all arguments of a call."""
+        check_many(arguments, window, "arguments")
+        return self._starmap(arguments, window, ordered)
+
+    async def _starmap(
+        self,
+        arguments: Iterable[tuple[Any, ...]] | AsyncIterable[tuple[Any, ...]],
+        window: int,
+        ordered: bool,
+    ) -> AsyncIterator[R]:
         client = self._client
         flight: deque[AsyncTask[R]] = deque()
         async for args in _each(arguments):

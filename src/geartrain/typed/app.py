@@ -394,6 +394,7 @@ class App:
         max_jobs: int | None = None,
         max_time: Seconds | None = None,
         burst: bool = False,
+        signals: bool = True,
         **settings: Any,
     ) -> int:
         """Do jobs until stopped, as ``Worker.work``; ``settings`` are those of ``Worker``.
@@ -402,7 +403,7 @@ class App:
             How many jobs were done.
         """
         with self.worker(**settings) as worker, self.lifespans():
-            return worker.work(max_jobs=max_jobs, max_time=max_time, burst=burst)
+            return worker.work(max_jobs=max_jobs, max_time=max_time, burst=burst, signals=signals)
 
     @contextmanager
     def lifespans(self) -> Iterator[None]:

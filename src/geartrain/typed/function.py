@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast
 
 from geartrain.client.handle import Handle
+from geartrain.client.options import check_many
 from geartrain.client.waiting import Task
 from geartrain.typed.call import Call
 from geartrain.typed.declaration import Declaration
@@ -128,12 +129,19 @@ class Function(Generic[P, R]):
         Raises:
             JobFailed: at the first result that failed; the rest is dropped.
         """
-        return self.starmap(((one,) for one in arguments), window=window, ordered=ordered)
+        check_many(arguments, window, "arguments")
+        return self._starmap(((one,) for one in arguments), window, ordered)
 
     def starmap(
         self, arguments: Iterable[tuple[Any, ...]], /, *, window: int = 256, ordered: bool = True
     ) -> Iterator[R]:
         """As ``map``, where each item has all arguments of a call."""
+        check_many(arguments, window, "arguments")
+        return self._starmap(arguments, window, ordered)
+
+    def _starmap(
+        self, arguments: Iterable[tuple[Any, ...]], window: int, ordered: bool
+    ) -> Iterator[R]:
         client = self.call.home.client
         source = iter(arguments)
         if ordered:

@@ -20,6 +20,7 @@ from geartrain.transport.address import Servers
 from geartrain.transport.environment import find_servers
 from geartrain.transport.tls import TLSLike, client_context
 from geartrain.worker.aio_slot import AsyncLink, AsyncSlot, ThreadLink
+from geartrain.worker.blame import traceback_of
 from geartrain.worker.events import JobAssigned
 from geartrain.worker.functions import (
     Ability,
@@ -32,10 +33,13 @@ from geartrain.worker.functions import (
     payload_of,
     send_item,
 )
-from geartrain.worker.job import Job, _current, log, traceback_of
+from geartrain.worker.job import Job, _current, log
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from geartrain.client.aio import AsyncClient
+    from geartrain.client.sync import Client
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -64,8 +68,8 @@ class AsyncWorker:
         tls: TLSLike = None,
         connect_timeout: Seconds | None = 4.0,
     ) -> None:
-        if concurrency < 1:
-            raise ConfigurationError(f"concurrency = {concurrency}: want 1 or more")
+        if type(concurrency) is not int or concurrency < 1:
+            raise ConfigurationError(f"concurrency = {concurrency!r}: want 1 or more")
         self.servers = find_servers(servers)
         self.namespace = namespace
         self.concurrency = concurrency
@@ -73,8 +77,9 @@ class AsyncWorker:
         self.functions = Functions(namespace)
         self._multiplex = multiplex
         self._worker_id = "_".join((worker_id or "").split())
-        self._grace = seconds_of(grace) or 0.0
-        self._connect_timeout = seconds_of(connect_timeout)
+        self._grace = seconds_of(grace, "grace") or 0.0
+        self._connect_timeout = seconds_of(connect_timeout, "connect_timeout")
+        self._tls_like = tls
         self._tls = client_context(tls)
         self._slots: list[AsyncSlot] = []
         self._own: AsyncSlot | None = None
@@ -87,6 +92,9 @@ class AsyncWorker:
         self._now = False
         self._done = 0
         self._left: int | None = None
+        self._client: Client | None = None
+        self._aio_client: AsyncClient | None = None
+        self._lock = threading.Lock()
 
     # ── what it can do ───────────────────────────────────────────────────────
 
@@ -137,11 +145,12 @@ class AsyncWorker:
         max_jobs: int | None = None,
         max_time: Seconds | None = None,
         burst: bool = False,
+        signals: bool = True,
     ) -> int:
         """Do jobs until ``stop``, SIGTERM or SIGINT; see ``Worker.work``."""
         if not len(self.functions):
             raise ConfigurationError("a worker without functions: add one before work()")
-        seconds = seconds_of(max_time)
+        seconds = seconds_of(max_time, "max_time")
         deadline = None if seconds is None else time.monotonic() + seconds
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
@@ -152,7 +161,7 @@ class AsyncWorker:
         for slot in self._slots:
             self._hand_tickets(slot, room)
         try:
-            with self._signals():
+            with self._signals(signals):
                 await self._until_stopped(deadline, burst)
                 await self._finish()
         finally:
@@ -166,6 +175,7 @@ class AsyncWorker:
             if self._threads is not None:
                 self._threads.shutdown(wait=False, cancel_futures=True)
                 self._threads = None
+            await self._close_clients()
         return self._done
 
     async def _until_stopped(self, deadline: float | None, burst: bool) -> None:
@@ -263,6 +273,7 @@ class AsyncWorker:
         if self._threads is not None:
             self._threads.shutdown(wait=False)
             self._threads = None
+        await self._close_clients()
 
     async def __aenter__(self) -> Self:
         return self
@@ -297,7 +308,35 @@ class AsyncWorker:
             name.removeprefix(self.namespace),
             None if reducer is None else reducer.removeprefix(self.namespace),
             self.context,
+            self._shared_client,
+            self._shared_aio_client,
         )
+
+    def _shared_client(self) -> Client:
+        """For plain handlers, which run in threads."""
+        with self._lock:
+            if self._client is None:
+                from geartrain.client.sync import Client
+
+                self._client = Client(self.servers, namespace=self.namespace, tls=self._tls_like)
+            return self._client
+
+    def _shared_aio_client(self) -> AsyncClient:
+        if self._aio_client is None:
+            from geartrain.client.aio import AsyncClient
+
+            self._aio_client = AsyncClient(
+                self.servers, namespace=self.namespace, tls=self._tls_like
+            )
+        return self._aio_client
+
+    async def _close_clients(self) -> None:
+        if self._aio_client is not None:
+            await self._aio_client.close()
+            self._aio_client = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def _hand_tickets(self, slot: AsyncSlot, room: int) -> None:
         """Let a slot ask for as many jobs as may still be done."""
@@ -360,9 +399,9 @@ class AsyncWorker:
             job.speak_through(link)
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self, wanted: bool) -> Iterator[None]:
         """Let the first SIGTERM or SIGINT stop gracefully, and the second at once."""
-        if threading.current_thread() is not threading.main_thread():
+        if not wanted or threading.current_thread() is not threading.main_thread():
             yield
             return
         assert self._loop is not None

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from inspect import isgenerator
 from typing import Any, Protocol, TypeAlias, TypeVar, cast, overload
 
-from geartrain.client.options import Seconds, seconds_of
+from geartrain.client.options import Seconds, no_function, seconds_of, shortened
 from geartrain.codecs import Codec, CodecLike, codec_of
 from geartrain.errors import EncodeError, StopWorker
-from geartrain.worker.job import Job, Status, _current, log, traceback_of
+from geartrain.worker.blame import blame, traceback_of
+from geartrain.worker.job import Job, Status, _current, log
 
 #: Takes a job; what it returns is the result. A generator's ``yield`` sends
 #: WORK_DATA (or WORK_STATUS, for a ``Status``), its ``return`` is the result.
@@ -50,8 +51,18 @@ class Functions:
         self._by_wire_name: dict[bytes, Ability] = {}
 
     def add(self, name: str, handler: Handler, timeout: Seconds | None, codec: CodecLike) -> None:
-        """Add one, or replace it."""
+        """Add one, or replace it.
+
+        Raises:
+            TypeError, ValueError: an argument cannot be.
+        """
+        if not name or not isinstance(name, str):
+            raise no_function(name)
+        if not callable(handler):
+            raise TypeError(f"fn = {shortened(handler)}: want a function that takes a Job")
         seconds = seconds_of(timeout)
+        if seconds is not None and seconds < 0:
+            raise ValueError(f"timeout = {timeout}: want more than 0 seconds, or None for no limit")
         milliseconds = max(1, round(seconds * 1000)) if seconds else 0
         ability = Ability(name, handler, milliseconds, codec_of(codec))
         self._by_wire_name[(self.namespace + name).encode()] = ability
@@ -155,8 +166,12 @@ def note_failure(job: Job, error: BaseException) -> None:
 
     if isinstance(error, (Fail, Requeue)):
         log.info("%s %s: %s %s", job.function, job.handle, type(error).__name__, error)
+        return
+    blamed = blame(error)
+    if blamed is None:
+        log.error("%s %s failed: %s", job.function, job.handle, error)
     else:
-        log.error("%s %s failed", job.function, job.handle, exc_info=error)
+        log.error("%s %s failed", job.function, job.handle, exc_info=blamed)
 
 
 def drive(generator: Generator[Any, Any, Any], job: Job) -> Any:

@@ -19,10 +19,12 @@ from geartrain.client.handle import Handle
 from geartrain.client.options import Buffer, bytes_of
 from geartrain.errors import Fail, JobFinished, Requeue, StopWorker
 from geartrain.transport.address import Address
+from geartrain.worker.blame import traceback_of
 from geartrain.worker.connection import WorkerConnection
 from geartrain.worker.events import JobAssigned
 
 if TYPE_CHECKING:
+    from geartrain.client.aio import AsyncClient
     from geartrain.client.sync import Client
 
 T = TypeVar("T")
@@ -30,7 +32,7 @@ T = TypeVar("T")
 log = getLogger("geartrain.worker")
 
 #: Seconds between two WORK_STATUS of ``Job.track``.
-TRACK_SECONDS = 0.5
+TRACK_SECONDS = 0.1
 
 _current: ContextVar[Job] = ContextVar("geartrain.current_job")
 
@@ -94,12 +96,14 @@ class Job:
         reducer: str | None = None,
         context: Any = None,
         make_client: Callable[[], Client] | None = None,
+        make_aio_client: Callable[[], AsyncClient] | None = None,
     ) -> None:
         self._home = link
         self._home_connection = link.connection
         self.speak_through(link)
         self._wire_handle = event.handle
         self._make_client = make_client
+        self._make_aio_client = make_aio_client
         self._log: LoggerAdapter[Any] | None = None
         self.handle = Handle(event.handle.decode("utf-8", "surrogateescape"), link.address)
         self.function = function
@@ -126,10 +130,31 @@ class Job:
 
     @property
     def client(self) -> Client:
-        """A client for the worker's servers, to submit further jobs."""
+        """A client for the worker's servers, to submit further jobs.
+
+        Not for coroutines, which it would keep waiting: see ``aio_client``.
+
+        Raises:
+            LookupError: this runs in an event loop, or inline.
+        """
         if self._make_client is None:
-            raise LookupError("this job has no client")
+            raise LookupError("this job has no client: it did not come from a server")
+        if self._make_aio_client is not None and _runs_on_a_loop():
+            raise LookupError(
+                "job.client would keep the event loop waiting: await job.aio_client.do(...)"
+            )
         return self._make_client()
+
+    @property
+    def aio_client(self) -> AsyncClient:
+        """The same for handlers of an ``AsyncWorker`` that are ``async def``; await its methods.
+
+        Raises:
+            LookupError: no ``AsyncWorker`` does this job.
+        """
+        if self._make_aio_client is None:
+            raise LookupError("job.aio_client is for an AsyncWorker; here there is job.client")
+        return self._make_aio_client()
 
     @property
     def log(self) -> LoggerAdapter[Any]:
@@ -282,6 +307,16 @@ class Job:
         return isinstance(error, (Fail, Requeue))
 
 
+def _runs_on_a_loop() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def describe(error: BaseException, traceback_text: str) -> bytes:
     """The payload of WORK_EXCEPTION: ``Type: message``, an empty line, the traceback.
 
@@ -290,16 +325,11 @@ def describe(error: BaseException, traceback_text: str) -> bytes:
     """
     kind = type(error)
     name = kind.__qualname__
-    if kind.__module__ not in ("builtins", "__main__"):
+    if kind.__module__ == "geartrain.errors":
+        name = f"geartrain.{name}"
+    elif kind.__module__ not in ("builtins", "__main__"):
         name = f"{kind.__module__}.{name}"
     text = f"{name}: {error}" if str(error) else name
     if traceback_text:
         text = f"{text}\n\n{traceback_text}"
     return text.encode("utf-8", "backslashreplace")
-
-
-def traceback_of(error: BaseException) -> str:
-    """The traceback as text."""
-    import traceback
-
-    return "".join(traceback.format_exception(error))

@@ -71,8 +71,8 @@ class Worker:
         tls: TLSLike = None,
         connect_timeout: Seconds | None = 4.0,
     ) -> None:
-        if concurrency < 1:
-            raise ConfigurationError(f"concurrency = {concurrency}: want 1 or more")
+        if type(concurrency) is not int or concurrency < 1:
+            raise ConfigurationError(f"concurrency = {concurrency!r}: want 1 or more")
         if pool not in (None, "inline", "thread", "process"):
             raise ConfigurationError(f"pool = {pool!r}: want inline, thread or process")
         if pool == "inline" and concurrency > 1:
@@ -87,8 +87,8 @@ class Worker:
         self.context: Any = None
         self.functions = Functions(namespace)
         self._worker_id = "_".join((worker_id or "").split())
-        self._grace = seconds_of(grace) or 0.0
-        self._connect_timeout = seconds_of(connect_timeout)
+        self._grace = seconds_of(grace, "grace") or 0.0
+        self._connect_timeout = seconds_of(connect_timeout, "connect_timeout")
         self._tls_like = tls
         self._tls = client_context(tls)
         self._slots: list[Slot] = []
@@ -163,6 +163,7 @@ class Worker:
         max_jobs: int | None = None,
         max_time: Seconds | None = None,
         burst: bool = False,
+        signals: bool = True,
     ) -> int:
         """Do jobs until ``stop``, SIGTERM or SIGINT.
 
@@ -173,18 +174,19 @@ class Worker:
             max_jobs: stop after so many.
             max_time: seconds; the job that runs then is finished.
             burst: stop when the servers have nothing to do.
+            signals: False leaves SIGTERM and SIGINT to the program, which calls ``stop``.
 
         Returns:
             How many jobs were done.
         """
         if not len(self.functions):
             raise ConfigurationError("a worker without functions: add one before work()")
-        seconds = seconds_of(max_time)
+        seconds = seconds_of(max_time, "max_time")
         deadline = None if seconds is None else time.monotonic() + seconds
         if self.pool == "process":
             from geartrain.worker.pool import ProcessPool
 
-            with self._signals():
+            with self._signals(signals):
                 return ProcessPool(self).run(max_jobs, seconds, burst)
         self._done = 0
         self._tickets = max_jobs
@@ -192,7 +194,7 @@ class Worker:
         if self._stopping:
             self._stop_slots()
         try:
-            with self._signals():
+            with self._signals(signals):
                 if self.pool == "inline":
                     self._work_slot(self._slots[0], deadline, burst)
                 else:
@@ -201,6 +203,7 @@ class Worker:
             for slot in self._slots:
                 slot.close()
             self._slots = []
+            self._close_client()
             self._stopping = self._now = False
         return self._done
 
@@ -247,9 +250,7 @@ class Worker:
         if self._own is not None:
             self._own.close()
             self._own = None
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self._close_client()
 
     def __enter__(self) -> Self:
         return self
@@ -324,6 +325,12 @@ class Worker:
 
                 self._client = Client(self.servers, namespace=self.namespace, tls=self._tls_like)
             return self._client
+
+    def _close_client(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def _ability(self, job: Job) -> Ability:
         wire_name = (self.namespace + job.function).encode("utf-8", "surrogateescape")
@@ -410,9 +417,9 @@ class Worker:
             slot.wake()
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self, wanted: bool) -> Iterator[None]:
         """Let the first SIGTERM or SIGINT stop gracefully, and the second at once."""
-        if threading.current_thread() is not threading.main_thread():
+        if not wanted or threading.current_thread() is not threading.main_thread():
             yield
             return
 

@@ -1,0 +1,92 @@
+"""What cannot be is refused at the call, by the name of the argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+import geartrain
+from geartrain.client.answers import max_queue_line
+
+#: Nothing listens there: what gets so far has not been refused.
+client: Any = geartrain.Client("127.0.0.1:1", connect_timeout=1)
+aclient: Any = geartrain.AsyncClient("127.0.0.1:1", connect_timeout=1)
+Worker: Any = geartrain.Worker
+Client: Any = geartrain.Client
+Retry: Any = geartrain.Retry
+
+WRONG: list[tuple[str, Callable[[], object]]] = [
+    ("function = 12", lambda: client.do(12)),
+    ("function = ''", lambda: client.submit("")),
+    ("function = None", lambda: client.do_background(None)),
+    ("workload = 12", lambda: client.do("f", 12)),
+    ("workload = \\[1, 2\\]", lambda: client.do("f", [1, 2])),
+    ("priority = 'urgent'", lambda: client.do("f", priority="urgent")),
+    ("timeout = 'soon'", lambda: client.do("f", timeout="soon")),
+    ("timeout = nan", lambda: client.do("f", timeout=float("nan"))),
+    ("unique has 64 bytes", lambda: client.do("f", unique="x" * 64)),
+    ("unique = 5", lambda: client.do("f", unique=5)),
+    ("option 'uniq'", lambda: client.do("f", uniq="x")),
+    ("option 'on_data'", lambda: client.do_background("f", on_data=print)),
+    ("on_data = 5", lambda: client.do("f", on_data=5)),
+    ("reducer = 5", lambda: client.do("f", reducer=5)),
+    ("retry = 'often'", lambda: client.do("f", retry="often")),
+    ("retry = -1", lambda: client.do("f", retry=-1)),
+    ("has no time zone", lambda: client.do_background("f", when=datetime(2026, 1, 1))),  # noqa: DTZ001
+    ("when = 'tomorrow'", lambda: client.do_background("f", when="tomorrow")),
+    ("workloads = 5", lambda: client.map("f", 5)),
+    ("workloads = 'abc'", lambda: client.map("f", "abc")),
+    ("window = 0", lambda: client.map("f", [b""], window=0)),
+    ("values = 5", lambda: client.function("f", codec="json").map(5)),
+    ("workloads = 5", lambda: aclient.map("f", 5)),
+    ("values = 5", lambda: aclient.function("f", codec="json").map(5)),
+    ("a handle or a unique key", client.status),
+    ("handle = 5", lambda: client.status(5)),
+    ("unique = 5", lambda: client.status(unique=5)),
+    ("handle = 5", lambda: client.cancel(5)),
+    ("tasks has 'x'", lambda: client.gather(["x"])),
+    ("tasks has 'x'", lambda: list(client.as_completed(["x"]))),
+    ("return_when = 'NEVER'", lambda: client.wait([], return_when="NEVER")),
+    ("servers = 5", lambda: Client(5)),
+    ("routing = 'random'", lambda: Client(routing="random")),
+    ("submit_timeout = 'x'", lambda: Client(submit_timeout="x")),
+    ("codec = 'xml'", lambda: client.function("f", codec="xml")),
+    ("concurrency = '4'", lambda: Worker(concurrency="4")),
+    ("grace = 'x'", lambda: Worker(grace="x")),
+    ("function = ''", lambda: Worker().add_function("", print)),
+    ("fn = 5", lambda: Worker().add_function("f", 5)),
+    ("timeout = -4", lambda: Worker().add_function("f", print, timeout=-4)),
+    ("on = 'OSError'", lambda: Retry(on="OSError")),
+    ("limits = \\['x'\\]", lambda: max_queue_line("f", ["x"])),  # type: ignore[list-item]
+]
+
+
+@pytest.mark.parametrize(("reason", "call"), WRONG, ids=[reason for reason, _ in WRONG])
+def test_a_wrong_argument_is_named_at_the_call(reason: str, call: Callable[[], object]) -> None:
+    with pytest.raises((TypeError, ValueError), match=reason):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("reason", "options"),
+    [("window = 0", {"window": 0}), ("no option 'uniq'", {"uniq": 1})],
+)
+async def test_asyncio_refuses_the_same(reason: str, options: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError), match=reason):
+        _ = [result async for result in aclient.map("f", [b""], **options)]
+    with pytest.raises(TypeError, match="function = 5"):
+        await aclient.do(5)
+    with pytest.raises(TypeError, match="tasks has 'x'"):
+        await aclient.gather(["x"])
+
+
+def test_what_is_like_bytes_is_sent_as_bytes() -> None:
+    from array import array
+
+    from geartrain.client.options import bytes_of
+
+    assert bytes_of(memoryview(b"ab")) == bytes_of(bytearray(b"ab")) == b"ab"
+    assert bytes_of(array("B", [1, 2])) == b"\1\2"  # type: ignore[arg-type]
