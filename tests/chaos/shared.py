@@ -1,0 +1,317 @@
+"""Three job servers on one PostgreSQL, clients and workers around them, and what may befall them.
+
+Between each server and the database stands a proxy with scissors. Clients note what
+was promised to them, workers what they did, and whoever makes trouble when and to whom.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from tests.chaos.proxy import Cut, Proxy
+from tests.conformance.servers import OURS, Server
+from tests.conformance.wire import T, Wire
+from tests.stores.postgres_server import Cluster
+from tests.support import patient, wait_until
+
+#: Seconds of a lease.
+LEASE = 2.0
+#: Seconds after a trouble in which its consequences may still come to light: an answer
+#: that never comes is given up after a lease's time, and then a new lease is taken.
+AFTERMATH = patient(LEASE + 2.0)
+
+
+class Run(NamedTuple):
+    """A worker had a job."""
+
+    began: float
+    ended: float
+    server: int
+    #: The worker hung up instead of ending it.
+    abandoned: bool
+
+
+class Trouble(NamedTuple):
+    """Something was broken from then till then."""
+
+    what: str
+    #: None: all of them.
+    server: int | None
+    began: float
+    ended: float
+
+
+class Promise(NamedTuple):
+    """A submission was acknowledged."""
+
+    workload: bytes
+    keyed: bool
+    asked: float
+
+
+class Member(Server):
+    """One of the servers; it lives on a queue that may be out of reach when it starts."""
+
+    def __init__(self, number: int, databases: Sequence[Cluster], options: str) -> None:
+        self.number = number
+        self.proxies = [Proxy("127.0.0.1", database.port) for database in databases]
+        self.paused = False
+        self.cut_off = False
+        hosts = ",".join(map(str, self.proxies))
+        url = f"postgresql://gt@{hosts}/postgres?lease={LEASE:g}s{options}"
+        super().__init__(OURS, "--queue", url, "--server-name", f"s{number}")
+
+    def come_back(self) -> None:
+        """Start again; refused while the database is away, or its old session is not gone."""
+
+        def started() -> bool:
+            with contextlib.suppress(AssertionError):
+                self.restart()
+                return True
+            return False
+
+        wait_until(started, within=10 * LEASE)
+
+    def pause(self) -> None:
+        self.paused = True
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.paused = False
+        self.process.send_signal(signal.SIGCONT)
+
+    def cut(self, how: Cut | None) -> None:
+        """Cut it off from the database; new connections are cut like this, None: no more."""
+        self.cut_off = how is not None
+        for proxy in self.proxies:
+            proxy.cut = how
+            proxy.cut_now()
+
+    def end(self) -> None:
+        if self.paused:
+            self.go_on()
+        super().end()
+        for proxy in self.proxies:
+            proxy.close()
+
+
+class World:
+    """All of it, running."""
+
+    def __init__(
+        self, databases: Sequence[Cluster], chance: random.Random, options: str = ""
+    ) -> None:
+        #: The one that serves at present.
+        self.cluster = databases[0]
+        self.chance = chance
+        self.members = [Member(number, databases, options) for number in range(3)]
+        self.promises: dict[bytes, list[Promise]] = defaultdict(list)
+        self.runs: dict[bytes, list[Run]] = defaultdict(list)
+        self.troubles: list[Trouble] = []
+        self._submitting = True
+        self._working = True
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._live, args=(self._submit, chance.random(), n % 3, n))
+            for n in range(4)
+        ] + [
+            threading.Thread(target=self._live, args=(self._work, chance.random(), n % 3, n))
+            for n in range(6)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    # ── clients and workers ──────────────────────────────────────────────────
+
+    def _live(
+        self,
+        life: Callable[[Wire, random.Random, int, int], None],
+        seed: float,
+        server: int,
+        number: int,
+    ) -> None:
+        """Connect again whenever the connection is lost."""
+        chance = random.Random(seed)
+        while self._working:
+            try:
+                wire = Wire(self.members[server].address, patience=patient(2 * LEASE))
+            except OSError:
+                time.sleep(0.05)
+                continue
+            try:
+                life(wire, chance, server, number)
+            except (AssertionError, OSError):
+                # Paused, killed, or away: clients may go anywhere, workers stay.
+                server = chance.randrange(3) if life == self._submit else server
+            finally:
+                wire.close()
+
+    def _submit(self, wire: Wire, chance: random.Random, server: int, number: int) -> None:
+        while self._submitting:
+            batch = []
+            for _ in range(chance.randrange(1, 12)):
+                workload = b"%d.%d" % (number, chance.getrandbits(60))
+                key = b"key%d" % chance.randrange(40) if chance.random() < 0.1 else b""
+                if not key and chance.random() < 0.1:
+                    when = b"%d" % (time.time() + chance.randrange(3))
+                    wire.send(T.SUBMIT_JOB_EPOCH, b"f", b"", when, workload)
+                else:
+                    kind = chance.choice((T.SUBMIT_JOB_BG, T.SUBMIT_JOB_HIGH_BG))
+                    wire.send(kind, b"f", key, workload)
+                batch.append(Promise(workload, bool(key), time.monotonic()))
+            for promise in batch:
+                heard = wire.receive()
+                if heard.number == T.JOB_CREATED:
+                    with self._lock:
+                        self.promises[heard.body].append(promise)
+                else:
+                    assert heard.number == T.ERROR, heard
+            time.sleep(chance.uniform(0.0, 0.05))
+        time.sleep(0.05)
+
+    def _work(self, wire: Wire, chance: random.Random, server: int, number: int) -> None:
+        wire.can_do(b"f")
+        while self._working:
+            wire.send(T.GRAB_JOB_ALL)
+            heard = wire.receive()
+            while heard.number == T.NOOP:
+                heard = wire.receive()
+            if heard.number == T.NO_JOB:
+                wire.send(T.PRE_SLEEP)
+                with contextlib.suppress(AssertionError):
+                    wire.socket.settimeout(0.2)
+                    wire.receive()
+                wire.socket.settimeout(patient(2 * LEASE))
+                continue
+            handle = heard.body.partition(b"\0")[0]
+            began = time.monotonic()
+            if chance.random() < 0.5:
+                time.sleep(chance.uniform(0.0, 0.02))
+            abandoned = chance.random() < 0.005
+            with self._lock:
+                self.runs[handle].append(Run(began, time.monotonic(), server, abandoned))
+            if abandoned:
+                return
+            wire.send(T.WORK_COMPLETE, handle, b"")
+
+    # ── trouble ──────────────────────────────────────────────────────────────
+
+    def free(self) -> list[Member]:
+        """Servers that nothing happens to."""
+        return [one for one in self.members if one.alive() and not one.paused and not one.cut_off]
+
+    def make(self, what: str, member: Member) -> None:
+        if what == "kill":
+            member.kill()
+        elif what == "pause":
+            member.pause()
+        elif what == "cut":
+            # Gone, and each new connection with it.
+            member.cut(Cut(up=0, reset=True))
+        else:
+            # New connections are made, and nothing is heard over them.
+            member.cut(Cut(up=1, stall=True))
+
+    def heal(self, what: str, member: Member) -> None:
+        if what == "kill":
+            member.come_back()
+        elif what == "pause":
+            member.go_on()
+        else:
+            member.cut(None)
+
+    def crash_database(self) -> None:
+        """As if its power went, and came back."""
+        began = time.monotonic()
+        self.cluster.kill()
+        time.sleep(self.chance.uniform(0.0, LEASE))
+        wait_until(self._database_starts, within=30.0)
+        self.note("database", None, began)
+
+    def _database_starts(self) -> bool:
+        with contextlib.suppress(RuntimeError):
+            self.cluster.start()
+            return True
+        return False
+
+    def note(self, what: str, server: int | None, began: float) -> None:
+        self.troubles.append(Trouble(what, server, began, time.monotonic()))
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """Behind the servers' backs."""
+        import psycopg
+
+        with psycopg.connect(self.cluster.url(), autocommit=True) as db:
+            cursor = db.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    # ── the end ──────────────────────────────────────────────────────────────
+
+    def finish(self) -> None:
+        """Submit no more, and do what is left."""
+        self._submitting = False
+        left = "SELECT count(*) FROM gt_job"
+        wait_until(lambda: self.ask(left) == [(0,)], within=30.0)
+        self._working = False
+        for thread in self._threads:
+            thread.join(patient(30))
+            assert not thread.is_alive()
+
+    def close(self) -> None:
+        self._submitting = self._working = False
+        for member in self.members:
+            member.end()
+        for thread in self._threads:
+            thread.join(patient(30))
+
+    # ── the books ────────────────────────────────────────────────────────────
+
+    def troubled(self, server: int | None, begin: float, end: float) -> bool:
+        """Whether anything was wrong at this server (None: anywhere) between these times."""
+        return any(
+            trouble.began <= end and begin <= trouble.ended + AFTERMATH
+            for trouble in self.troubles
+            if None in (server, trouble.server) or trouble.server == server
+        )
+
+    def lost(self) -> list[str]:
+        """Promises that were not kept: no run of that job ended after it was asked for."""
+        return [
+            f"{handle!r}: {promise}, runs: {self.runs[handle]}"
+            for handle, promises in list(self.promises.items())
+            for promise in promises
+            if not any(self._keeps(run, promise) for run in self.runs[handle])
+        ]
+
+    def _keeps(self, run: Run, promise: Promise) -> bool:
+        if run.abandoned:
+            return False
+        # Who joins a job at another server may join it in the moment in which it ends there.
+        return run.ended >= promise.asked or (
+            promise.keyed
+            and (
+                run.ended > promise.asked - patient(1.0)
+                or self.troubled(None, run.ended, promise.asked)
+            )
+        )
+
+    def needless(self) -> list[str]:
+        """Repetitions without a reason."""
+        return [
+            f"{handle!r}: {first}, again {second}"
+            for handle, runs in self.runs.items()
+            for first, second in zip(sorted(runs), sorted(runs)[1:], strict=False)
+            if not first.abandoned
+            and not self.troubled(self._blamed(handle, first), first.began, second.began)
+        ]
+
+    def _blamed(self, handle: bytes, first: Run) -> int | None:
+        """What was joined at a server that had lost it is done again, wherever it was done."""
+        return None if any(one.keyed for one in self.promises[handle]) else first.server
