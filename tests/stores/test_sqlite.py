@@ -9,6 +9,7 @@ import pytest
 
 from geartrain.stores.port import QueueStore
 from geartrain.stores.sqlite import SqliteStore
+from geartrain.stores.sqlite_log import JobLog
 from geartrain.testing.store_contract import MakeStore, StoreContract
 
 
@@ -30,6 +31,21 @@ def recount(store: QueueStore) -> None:
         )
     }
     assert counted == there
+    told, log = JobLog(), store._writer.log
+    told.load(db)
+    assert told.where.keys() == log.where.keys()
+    assert [(one.no, one.live) for one in told.entries] == [
+        (one.no, one.live) for one in log.entries
+    ]
+    assert {fn: keys for fn, keys in told.keys.items() if keys} == {
+        fn: keys for fn, keys in log.keys.items() if keys
+    }
+    for _, number, key in log.where.values():
+        ready, delayed = there.get((number >> 2, number & 3), (0, 0))
+        there[number >> 2, number & 3] = ready + 1, delayed
+        assert key is None or not db.execute(
+            "SELECT 1 FROM job WHERE fn = ? AND uniq = ?", [number >> 2, key]
+        ).fetchone()
     in_memory = {
         (q.number >> 2, q.number & 3): (q.ready, q.delayed)
         for q in store._queues.values()

@@ -267,6 +267,7 @@ async def test_a_row_removed_behind_our_back_does_not_stop_the_batch(
 ) -> None:
     jobs = [one.job() for _ in range(3)]
     await one.add(*jobs, placement=Placement.MINE)
+    await one.store.scan(None, FIRST, 10)  # they have rows now
     shell = sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)
     shell.execute("DELETE FROM job WHERE id = ?", [jobs[1].id])
     shell.close()

@@ -1,7 +1,9 @@
 """The SQLite store: one machine, one server, nothing to install.
 
 Two threads: one writes, one reads beside it. A commit is one transaction and
-one fsync, however many jobs are in it.
+one fsync, however many jobs are in it. What is plain becomes one row for all of
+it, in the log, and a row of its own only if it is there for long, or somebody
+wants to know more of it (``sqlite_log``); readers never look into the log.
 
 Which rows the server holds is kept in memory only (``_mine``): a claim is a
 read that steps over them, and after a crash every row is in the pool again by
@@ -15,7 +17,9 @@ threads:
 * an id whose row is being deleted is in ``_ending`` meanwhile, and stays in
   ``_gone`` while a claim is reading, for that claim may look at the file as it
   was before; what it read of these is dropped;
-* claims are made one at a time, so each sees what the one before took.
+* claims are made one at a time, so each sees what the one before took;
+* a claim stops below the oldest job in the log that nobody holds (``_Queue.below``),
+  and has the log settled when that was not enough.
 
 ``memory://`` is the same store on a file without a name: nothing survives, and
 a long queue does not fill the memory.
@@ -29,6 +33,7 @@ import os
 import sqlite3
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -66,6 +71,11 @@ T = TypeVar("T")
 MAX_BODY: Final = 999_000_000
 MAX_BATCH: Final = 50_000
 CACHE_BYTES: Final = 16 << 20
+#: Jobs that get rows at a time, between two commits ...
+SETTLE: Final = 1000
+#: ... and when there is nothing else to do.
+SETTLE_IDLE: Final = 4000
+_ALL: Final = 1 << 62
 
 #: Errors after which the connection is made anew: the disk may be well again.
 _STALE: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
@@ -94,7 +104,7 @@ def spill_from_url(url: StoreUrl) -> SqliteStore:
 class _Queue:
     """What is known of one queue without asking the file."""
 
-    __slots__ = ("delayed", "key", "lowered", "mark", "mine", "number", "ready")
+    __slots__ = ("delayed", "key", "logged", "lowered", "mark", "mine", "number", "ready")
 
     def __init__(self, key: QueueKey, number: int) -> None:
         self.key = key
@@ -108,6 +118,18 @@ class _Queue:
         self.mark = 0
         #: The oldest row that came to the pool since the present claim began.
         self.lowered = math.inf
+        #: Entries of the log with jobs that nobody held when they came: number and lowest id.
+        self.logged: deque[tuple[int, int]] = deque()
+
+    def below(self, cut: int) -> int:
+        """Rows with lower ids are older than all that nobody holds in the log.
+
+        Args:
+            cut: entries up to this number are in the log no more.
+        """
+        while self.logged and self.logged[0][0] <= cut:
+            self.logged.popleft()
+        return self.logged[0][1] if self.logged else _ALL
 
     def came(self, id: JobId) -> None:
         """A row came to the pool."""
@@ -154,6 +176,8 @@ class SqliteStore:
         self._numbers: dict[tuple[str, bytes], int] = {}
         #: {queue number: _Queue}
         self._queues: dict[int, _Queue] = {}
+        #: Entries of the log up to this number are gone.
+        self._cut = 0
         #: Rows that the server holds, with their queues; -1 while being written.
         self._mine: dict[JobId, int] = {}
         #: Rows that are being ended.
@@ -226,6 +250,9 @@ class SqliteStore:
             queue = self._queue(number)
             queue.ready = ready
             queue.delayed = delayed
+        self._cut = 0
+        for number, entry, low in self._writer.log.pools():
+            self._queue(number).logged.append((entry, low))
         for number in self._mine.values():
             if number >= 0:
                 self._queue(number).mine += 1
@@ -328,7 +355,7 @@ class SqliteStore:
         self._ending.update(ending)
         changes = Changes()
         try:
-            if todo.adds or todo.ends or todo.stillborn or _needs_writing(gives):
+            if todo.adds or todo.ends or todo.stillborn or self._needs_writing(gives):
                 changes = await self._write(lambda writer: writer.commit(todo, known))
         except BaseException:
             self._untake(todo)
@@ -393,6 +420,9 @@ class SqliteStore:
             queue.delayed += delayed
         for number, id in changes.pooled:
             self._queue(number).came(id)
+        for number, low in changes.lows.items():
+            self._queue(number).logged.append((changes.entry, low))
+        self._cut = max(self._cut, changes.cut)
 
     def _queue(self, number: int) -> _Queue:
         queue = self._queues.get(number)
@@ -431,11 +461,17 @@ class SqliteStore:
                 return []
             queue.lowered = math.inf
             self._gone.clear()
-            found = await self._read(
-                lambda db: reader.ready_rows(
-                    db, queue.key, queue.number, queue.mark, self._mine, limit, max_bytes, max_body
-                )
-            )
+            while True:
+                below = queue.below(self._cut)
+                found, enough = await self._read(
+                    lambda db: reader.ready_rows(
+                        db, queue.key, queue.number, queue.mark, below,  # noqa: B023
+                        self._mine, limit, max_bytes, max_body,
+                    )
+                )  # fmt: skip
+                if enough or below == _ALL:
+                    break
+                await self._settle(_ALL, SETTLE)
             jobs = [job for job in found if not (job.id in self._gone or job.id in self._ending)]
             if found:
                 queue.mark = int(min(found[-1].id, queue.lowered))
@@ -446,6 +482,40 @@ class SqliteStore:
             for job in jobs:
                 self._hold(job.id, queue.number)
             return jobs
+
+    async def _settle(self, upto: int, most: int) -> bool:
+        """Have old jobs of the log made rows; whether there are more of them."""
+
+        async def settle() -> bool:
+            changes, more = await self._write(lambda writer: writer.settle(upto, most))
+            self._learn(changes)
+            return more
+
+        return await asyncio.shield(asyncio.ensure_future(settle()))
+
+    async def _settle_all(self) -> None:
+        """What was answered for before this call has a row after it."""
+        writer = self._writer
+        if writer is not None and writer.log.entries:
+            upto = writer.log.last
+            while await self._settle(upto, SETTLE):
+                pass
+
+    async def _settle_these(self, ids: Sequence[JobId]) -> None:
+        writer = self._writer
+        if writer is not None and any(id in writer.log.where for id in ids):
+
+            async def settle() -> None:
+                self._learn(await self._write(lambda writer: writer.settle_these(ids)))
+
+            await asyncio.shield(asyncio.ensure_future(settle()))
+
+    def _needs_writing(self, gives: Sequence[Give]) -> bool:
+        if any(give.attempts is not None or give.run_at is not None for give in gives):
+            return True
+        # Nobody holds it any more, so it must not hide in the log.
+        log = self._writer.log if self._writer is not None else None
+        return log is not None and any(give.id in log.where for give in gives)
 
     async def due(self, now: float, limit: int) -> Due:
         return await asyncio.shield(asyncio.ensure_future(self._due(now, limit)))
@@ -474,7 +544,7 @@ class SqliteStore:
             self._mine.clear()
             self._recall()
             self._learn(writer.commit(plan([], ended, [], self.traits), {}))
-            return self._new_lease(), list(reader.present(writer.db, keep))
+            return self._new_lease(), [*writer.logged(keep), *reader.present(writer.db, keep)]
 
         async with self._claiming:
             lease, kept = await self._write(work)
@@ -492,6 +562,7 @@ class SqliteStore:
     # ── looking ──────────────────────────────────────────────────────────────
 
     async def load(self, ids: Sequence[JobId]) -> Mapping[JobId, bytes]:
+        await self._settle_these(ids)
         return await self._read(lambda db: reader.bodies(db, ids))
 
     async def counts(self) -> Mapping[QueueKey, Count]:
@@ -501,6 +572,12 @@ class SqliteStore:
     async def find(
         self, tenant: str, *, id: JobId | None = None, key: tuple[bytes, bytes] | None = None
     ) -> JobFacts | None:
+        if key is not None:
+            writer, number = self._writer, self._numbers.get((tenant, key[0]))
+            if writer is not None and number is not None:
+                await self._settle_these([JobId(writer.log.holder(number, key[1]))])
+        elif id is not None:
+            await self._settle_these([id])
         return await self._read(
             lambda db: reader.find(db, tenant, id, key, self._mine, self._server)
         )
@@ -508,6 +585,7 @@ class SqliteStore:
     async def scan(
         self, tenant: str | None, after: JobId, limit: int, *, function: bytes | None = None
     ) -> Sequence[JobFacts]:
+        await self._settle_all()
         return await self._read(
             lambda db: reader.scan(db, tenant, after, limit, function, self._mine, self._server)
         )
@@ -552,8 +630,9 @@ class SqliteStore:
         return disk.f_bavail / disk.f_blocks if disk.f_blocks else None
 
     async def tidy(self) -> bool:
+        writer = self._writer
+        if writer is not None and writer.log.entries:
+            await self._settle(_ALL, SETTLE_IDLE)
+            return True
         return await self._write(SqliteWriter.tidy)
 
-
-def _needs_writing(gives: Sequence[Give]) -> bool:
-    return any(give.attempts is not None or give.run_at is not None for give in gives)

@@ -12,7 +12,7 @@ from geartrain.stores.sql import headers_of, unique_of
 _CLAIM: Final = (
     "SELECT id, attempts, uniq, shown, reducer, headers, length(body),"
     " CASE WHEN length(body) <= ? THEN body END FROM job INDEXED BY job_ready"
-    " WHERE fn = ? AND prio = ? AND run_at IS NULL AND id > ? ORDER BY id"
+    " WHERE fn = ? AND prio = ? AND run_at IS NULL AND id > ? AND id < ? ORDER BY id"
 )
 _FACTS: Final = (
     "SELECT job.id, tenant, name, prio, uniq, shown, length(body), run_at, attempts"
@@ -30,31 +30,32 @@ def ready_rows(
     key: QueueKey,
     queue: int,
     after: int,
+    before: int,
     mine: Container[JobId],
     limit: int,
     max_bytes: int,
     max_body: int | None,
-) -> list[StoredJob]:
-    """Rows of a queue that are not mine, oldest first."""
+) -> tuple[list[StoredJob], bool]:
+    """Rows of a queue that are not mine, oldest first; and whether these are as many as may be."""
     found: list[StoredJob] = []
     room = max_bytes
     largest = _ANY if max_body is None else max_body
-    rows = db.execute(_CLAIM, [largest, queue >> 2, queue & 3, after])
+    rows = db.execute(_CLAIM, [largest, queue >> 2, queue & 3, after, before])
     try:
         for id, attempts, uniq, shown, reducer, headers, size, body in rows:
             if id in mine:
                 continue
             if body is not None:
                 if found and size > room:
-                    return found
+                    return found, True
                 room -= size
             unique = (uniq or b"") if shown is None else shown
             found.append(
                 StoredJob(id, key, body, unique, uniq, None, reducer, attempts, headers_of(headers))
             )
             if len(found) == limit:
-                return found
-        return found
+                return found, True
+        return found, False
     finally:
         rows.close()
 
@@ -70,7 +71,7 @@ def bodies(db: sqlite3.Connection, ids: Sequence[JobId]) -> dict[JobId, bytes]:
 
 
 def present(db: sqlite3.Connection, ids: Sequence[JobId]) -> Iterator[tuple[JobId, int]]:
-    """Those of ``ids`` that are ready rows, with their queues."""
+    """Those of ``ids`` that are ready rows, with their queues; what is in the log is not."""
     for id in ids:
         row = db.execute(
             "SELECT fn, prio FROM job WHERE id = ? AND run_at IS NULL", [id]

@@ -9,6 +9,7 @@ A queue's number is ``function.no << 2 | priority``.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,10 +30,14 @@ from geartrain.stores.port import (
 )
 from geartrain.stores.sql import headers_text, plain, shown_of
 from geartrain.stores.sqlite_file import explain
+from geartrain.stores.sqlite_log import Adds, JobLog, Plain
 
 _ADD: Final = (
     "INSERT INTO job (id, fn, prio, run_at, attempts, uniq, shown, reducer, headers, body)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+_SETTLE: Final = (
+    "INSERT INTO job (id, fn, prio, attempts, uniq, body) VALUES (?, ?, ?, 0, ?, ?)"
 )
 _COUNT: Final = (
     "INSERT INTO counter (fn, prio, ready, delayed) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
@@ -49,12 +54,25 @@ _BURY_JOB: Final = (
 )
 
 
+#: Keys asked for at a time.
+_KEYS: Final = 100
+
+
 @dataclass(slots=True)
 class Changes:
     """What a transaction did, for whoever counts along."""
 
-    #: {queue: [ready rows more, delayed rows more]}
+    #: {queue: [ready jobs more, delayed jobs more]}
     counts: dict[int, list[int]] = field(default_factory=dict)
+    #: The same of rows, without what is in the log.
+    rows: dict[int, list[int]] = field(default_factory=dict)
+    #: What goes to the log.
+    plain: list[Plain] = field(default_factory=list)
+    #: By queue, the oldest job that nobody holds among those that went there ...
+    lows: dict[int, int] = field(default_factory=dict)
+    #: ... in the entry of this number. All up to ``cut`` are gone.
+    entry: int = 0
+    cut: int = 0
     #: Functions that were new: (tenant, name, number).
     functions: list[tuple[str, bytes, int]] = field(default_factory=list)
     #: Rows that are in the pool now and may be older than those claimed: (queue, id).
@@ -63,12 +81,25 @@ class Changes:
 
     def count(self, queue: int, ready: int, delayed: int) -> None:
         """Note that a queue has so many rows more."""
-        tally = self.counts.get(queue)
-        if tally is None:
-            self.counts[queue] = [ready, delayed]
-        else:
-            tally[0] += ready
-            tally[1] += delayed
+        _tally(self.counts, queue, ready, delayed)
+        _tally(self.rows, queue, ready, delayed)
+
+    def count_logged(self, queue: int, ready: int) -> None:
+        """Note that a queue has so many jobs more in the log."""
+        _tally(self.counts, queue, ready, 0)
+
+    def count_moved(self, queue: int, ready: int) -> None:
+        """Note that so many jobs of a queue went from the log to rows."""
+        _tally(self.rows, queue, ready, 0)
+
+
+def _tally(counts: dict[int, list[int]], queue: int, ready: int, delayed: int) -> None:
+    tally = counts.get(queue)
+    if tally is None:
+        counts[queue] = [ready, delayed]
+    else:
+        tally[0] += ready
+        tally[1] += delayed
 
 
 class _SurpriseError(Exception):
@@ -84,8 +115,14 @@ class SqliteWriter:
         self._wall = wall
         #: Numbers of the queues met so far.
         self._queues: dict[QueueKey, int] = {}
-        #: The highest id ever stored.
+        #: The highest id ever stored ...
         self.floor = JobId(0)
+        #: ... and what the file says of it, beside the log.
+        self._floor_row = 0
+        self.log = JobLog()
+        self._log_stale = False
+        #: {function: whether it may have rows with keys}; those not in it have to be asked for.
+        self._keyed: dict[int, bool] = {}
 
     def load(self) -> tuple[list[tuple[str, bytes, int]], dict[int, tuple[int, int]]]:
         """What must be known at the start: functions, and {queue: (ready, delayed)}.
@@ -95,11 +132,16 @@ class SqliteWriter:
         db = self.db
         # A function without rows is forgotten here, where nobody relies on its number.
         self._queues.clear()
+        self._keyed.clear()
+        self._log_stale = True
         with self.transaction():
+            logged = {queue >> 2 for _, queue, _ in self.log.where.values()}
             db.execute("DELETE FROM counter WHERE ready = 0 AND delayed = 0 AND fn > 0")
             db.execute(
                 "DELETE FROM function WHERE no NOT IN (SELECT fn FROM counter)"
                 " AND no NOT IN (SELECT fn FROM dead)"
+                " AND no NOT IN (SELECT value FROM json_each(?))",
+                [json.dumps(sorted(logged))],
             )
         functions = db.execute("SELECT tenant, name, no FROM function").fetchall()
         counters = {
@@ -107,6 +149,12 @@ class SqliteWriter:
             for fn, prio, ready, delayed in db.execute("SELECT * FROM counter")
         }
         (highest, _) = counters.pop(0)
+        self._floor_row = highest
+        for _, queue, _ in self.log.where.values():
+            ready, delayed = counters.get(queue, (0, 0))
+            counters[queue] = ready + 1, delayed
+        if self.log.entries:
+            highest = max(highest, self.log.entries[-1].top)
         for table in ("job", "dead"):
             (top,) = db.execute(f"SELECT max(id) FROM {table}").fetchone()  # noqa: S608
             highest = max(highest, top or 0)
@@ -131,22 +179,31 @@ class SqliteWriter:
             Ambiguous: the disk failed while committing.
         """
         changes = Changes() if changes is None else changes
-        db, floor = self.db, self.floor
+        db, log, floor, floor_row = self.db, self.log, self.floor, self._floor_row
         committing = False
         try:
             db.execute("BEGIN IMMEDIATE")
+            if self._log_stale:
+                log.load(db)
+                self._log_stale = False
             yield changes
-            if changes.counts:
+            changes.cut = log.cut()
+            changes.entry = log.write(db, changes.plain, self.floor)
+            if changes.rows:
                 db.executemany(
                     _COUNT,
-                    [(q >> 2, q & 3, r, d) for q, (r, d) in changes.counts.items() if r or d],
+                    [(q >> 2, q & 3, r, d) for q, (r, d) in changes.rows.items() if r or d],
                 )
-            if self.floor != floor:
+            told = log.entries[-1].top if log.entries else 0
+            if self.floor > max(told, floor_row):
                 db.execute("UPDATE counter SET ready = ? WHERE fn = 0 AND prio = 0", [self.floor])
+                self._floor_row = self.floor
             committing = True
             db.execute("COMMIT")
         except BaseException as error:
             self.floor = floor
+            self._floor_row = floor_row
+            self._log_stale = True
             if changes.functions:
                 self._queues.clear()  # some of these numbers are not given after all
             if db.in_transaction:
@@ -169,6 +226,12 @@ class SqliteWriter:
 
     def _commit(self, todo: Plan, mine: Mapping[JobId, int]) -> Changes:
         with self.transaction() as changes:
+            # What is more than forgotten needs a row.
+            self._settle_these(
+                [end.id for end in todo.ends if end.dead is not None]
+                + [give.id for give in todo.gives],
+                changes,
+            )
             self._end(todo.ends, mine, changes)
             changes.missed = [id for id in changes.missed if id not in todo.elided]
             for job, end in todo.stillborn:
@@ -180,9 +243,13 @@ class SqliteWriter:
         return changes
 
     def _end(self, ends: Sequence[Ending], mine: Mapping[JobId, int], changes: Changes) -> None:
-        db = self.db
+        db, log = self.db, self.log
         known = []
         for end in ends:
+            logged = log.leave(end.id)
+            if logged >= 0:
+                changes.count_logged(logged, -1)
+                continue
             if end.dead is not None:
                 found = (end.attempts, plain(end.dead), plain(end.worker), self._wall(), end.id)
                 db.execute(_BURY_ROW, found)
@@ -234,20 +301,77 @@ class SqliteWriter:
             changes.count(row[0] << 2 | row[1], -1, 1)
 
     def _add(self, todo: Plan, changes: Changes) -> None:
-        # Runs for each job of a busy server: hence the local names, and the job
-        # unpacked as the tuple it is.
-        db, floor, known, answers = self.db, self.floor, self._queues, todo.answers
+        log = self.log
+        changes.plain, rest, counts, changes.lows = log.sort_out(
+            todo.adds,
+            todo.answers,
+            self.floor,
+            self._taken(todo.adds, changes),
+            lambda queue: self._number(queue, changes),
+        )
+        for number, count in counts.items():
+            changes.count_logged(number, count)
+        if rest:
+            self._add_rows(rest, todo.answers, changes)
+        if changes.plain:
+            self.floor = max(self.floor, JobId(max(changes.plain)[0]))
+        while log.crowded:
+            self._settle_oldest(changes)
+
+    def _taken(self, adds: Adds, changes: Changes) -> dict[tuple[int, bytes], int]:
+        """Who has the keys of these adds, as far as these have rows."""
+        asked: dict[int, list[bytes]] = {}
+        keyed = self._keyed
+        for _, (job, _) in adds:
+            if job.key is None:
+                continue
+            function = self._number(job.queue, changes) >> 2
+            has = keyed.get(function)
+            if has is None:
+                has = keyed[function] = self._has_keys(function)
+            if has:
+                asked.setdefault(function, []).append(job.key)
+        taken = {}
+        for function, keys in asked.items():
+            for at in range(0, len(keys), _KEYS):
+                some = keys[at : at + _KEYS]
+                places = ", ".join("?" * len(some))
+                for key, id in self.db.execute(
+                    "SELECT uniq, id FROM job WHERE fn = ? AND uniq IS NOT NULL"  # noqa: S608
+                    f" AND uniq IN ({places})",
+                    [function, *some],
+                ):
+                    taken[function, key] = id
+        return taken
+
+    def _has_keys(self, function: int) -> bool:
+        return (
+            self.db.execute(
+                "SELECT 1 FROM job WHERE fn = ? AND uniq IS NOT NULL LIMIT 1", [function]
+            ).fetchone()
+            is not None
+        )
+
+    def _add_rows(
+        self, adds: Adds, answers: list[AddResult | None], changes: Changes
+    ) -> None:
+        db, log, floor, known = self.db, self.log, self.floor, self._queues
         rows = []
         written = []
-        for place, (job, placement) in todo.adds:
+        for place, (job, placement) in adds:
             id, queue, body, unique, key, run_at, reducer, attempts, headers = job
             # An id above all that were ever stored is new; one below may be a repetition.
-            if id <= floor and db.execute("SELECT 1 FROM job WHERE id = ?", [id]).fetchone():
+            if id <= floor and (
+                id in log.where
+                or db.execute("SELECT 1 FROM job WHERE id = ?", [id]).fetchone()
+            ):
                 answers[place] = AddResult(Added.STORED, id, Placement.POOL)
                 continue
             number = known.get(queue)
             if number is None:
                 number = self._number(queue, changes)
+            if key is not None:
+                self._keyed[number >> 2] = True
             shown = None if unique == (key or b"") else unique
             text = headers_text(headers) if headers else None
             rows.append(
@@ -277,6 +401,67 @@ class SqliteWriter:
         for number, count in ready.items():
             changes.count(number, count, 0)
         self.floor = max(floor, max(rows)[0])
+
+    # ── from the log to rows ─────────────────────────────────────────────────
+
+    def settle(self, upto: int, most: int) -> tuple[Changes, bool]:
+        """Give the oldest jobs in the log rows of their own.
+
+        Args:
+            upto: number of the last entry that is meant.
+            most: about so many jobs.
+
+        Returns:
+            What was done, and whether there are more.
+        """
+        log = self.log
+        changes = Changes()
+        if log.entries or self._log_stale:
+            with self.transaction(changes):
+                left = most
+                while left > 0 and log.entries and log.entries[0].no <= upto:
+                    left -= self._settle_oldest(changes)
+        # Even if nothing was to do: perhaps what was done before was not heard of.
+        changes.cut = log.entries[0].no - 1 if log.entries else log.last
+        return changes, changes.cut < min(upto, log.last)
+
+    def logged(self, ids: Sequence[JobId]) -> list[tuple[JobId, int]]:
+        """Those of ``ids`` that are in the log, with their queues."""
+        where = self.log.where
+        return [(id, where[id][1]) for id in ids if id in where]
+
+    def settle_these(self, ids: Sequence[JobId]) -> Changes:
+        """Give these jobs rows of their own, as far as they are in the log."""
+        with self.transaction() as changes:
+            self._settle_these(ids, changes)
+        return changes
+
+    def _settle_these(self, ids: Sequence[JobId], changes: Changes) -> None:
+        log = self.log
+        wanted = [id for id in ids if id in log.where]
+        for no in {log.where[id][0].no for id in wanted}:
+            chosen = set(wanted)
+            self._settle([job for job in log.rest_of(self.db, no) if job[0] in chosen], changes)
+
+    def _settle_oldest(self, changes: Changes) -> int:
+        """The same for what is left of the oldest entry; how many that was."""
+        log = self.log
+        oldest = log.entries[0]
+        count = oldest.live
+        if count:
+            self._settle(log.rest_of(self.db, oldest.no), changes)
+        log.cut()
+        return count
+
+    def _settle(self, jobs: Sequence[Plain], changes: Changes) -> None:
+        rows = []
+        for id, queue, key, body in jobs:
+            rows.append((id, queue >> 2, queue & 3, key, body))
+            self.log.leave(id)
+            changes.count_moved(queue, 1)
+            if key is not None:
+                self._keyed[queue >> 2] = True
+        self.db.executemany(_SETTLE, rows)
 
     def _number(self, key: QueueKey, changes: Changes) -> int:
         """The queue's number; a new function is written down."""
@@ -320,6 +505,10 @@ class SqliteWriter:
         went = []
         with self.transaction() as changes:
             for id in dict.fromkeys(ids):
+                told = self.db.execute("SELECT fn, uniq FROM dead WHERE id = ?", [id]).fetchone()
+                if told is None or id in self.log.where or self.log.holder(*told) >= 0:
+                    continue
+                self._keyed[told[0]] = True
                 row = self.db.execute(
                     "INSERT INTO job (id, fn, prio, attempts, uniq, shown, reducer, headers, body)"
                     " SELECT id, fn, prio, 0, uniq, shown, reducer, headers, body FROM dead"
@@ -343,7 +532,8 @@ class SqliteWriter:
     # ── housekeeping ─────────────────────────────────────────────────────────
 
     def tidy(self) -> bool:
-        """Copy the log home, and give a little free space back; whether more is to do."""
+        """Copy SQLite's own log home, and give a little free space back; whether more is to do."""
+        self._keyed.clear()
         try:
             self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             (free,) = self.db.execute("PRAGMA freelist_count").fetchone()

@@ -1,0 +1,268 @@
+"""The log of a SQLite store: jobs as they came, one row for each commit.
+
+A row of its own costs a job three pages in three trees. So what is plain (ready,
+small, told by id, queue, key and body) is first written to the log, a whole commit
+as one row; when it is over before anybody asked for it, an id in a later commit
+says so, and that was all. From the old end the log is cut off: where nothing is
+left of a commit its row goes, and where something is left and the log is long,
+or there is time, that becomes rows (``rest_of`` reads them).
+
+Whether a job is in the log must be known without asking the file, so what is in it
+is remembered here, but for the bodies. When a transaction fails this memory is wrong
+and is read anew (``SqliteWriter.transaction``).
+
+Ids in the log only go up: a job with an older id is not plain. So whatever is cut
+off is older than all that stays.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from struct import pack, unpack
+from typing import Final
+
+from geartrain.stores.port import Add, Added, AddResult, JobId, Placement, QueueKey
+
+#: A larger body is worth a row at once.
+LARGEST_BODY: Final = 8192
+#: With more in it, as many as come are moved on to rows of their own.
+MOST_JOBS: Final = 131_072
+MOST_BYTES: Final = 64 * 2**20
+
+_WRITE: Final = (
+    "INSERT INTO log (no, top, ids, queues, sizes, data, over) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+
+#: Id, queue, key and body.
+Plain = tuple[int, int, bytes | None, bytes]
+#: Adds with their place among the answers, as ``batch.Plan`` has them.
+Adds = list[tuple[int, Add]]
+
+
+class Entry:
+    """One commit in the log."""
+
+    def __init__(self, no: int, top: int, live: int, size: int) -> None:
+        self.no = no
+        #: The highest id ever stored when it was written.
+        self.top = top
+        #: Jobs of it that are still in the log.
+        self.live = live
+        #: Bytes.
+        self.size = size
+
+
+class JobLog:
+    """What is in the log, and how it changes."""
+
+    def __init__(self) -> None:
+        #: Oldest first.
+        self.entries: deque[Entry] = deque()
+        #: {id: (entry, queue, key)}
+        self.where: dict[int, tuple[Entry, int, bytes | None]] = {}
+        #: {function: {key: id}}
+        self.keys: dict[int, dict[bytes, int]] = {}
+        #: Bytes of all entries.
+        self.size = 0
+        #: Number of the newest entry that there ever was.
+        self.last = 0
+        #: Ids that have left since the last ``write``, with their entries.
+        self._left: list[tuple[Entry, int]] = []
+        self._cut = 0
+
+    @property
+    def crowded(self) -> bool:
+        """More is in it than should be."""
+        return len(self.where) > MOST_JOBS or self.size > MOST_BYTES
+
+    def load(self, db: sqlite3.Connection) -> None:
+        """Know what the file says."""
+        self.entries.clear()
+        self.where.clear()
+        self.keys.clear()
+        self._left.clear()
+        self._cut = 0
+        self.size = 0
+        for no, top, ids, queues, sizes, data, over in db.execute(
+            "SELECT no, top, ids, queues, sizes, data, over FROM log ORDER BY no"
+        ):
+            for id in unpack(f"<{len(over) // 8}q", over):
+                self.leave(id)
+            jobs = list(_jobs(ids, queues, sizes, data))
+            self._remember(no, top, jobs, len(data) + len(over))
+            self.last = max(self.last, no)
+        self._left.clear()
+
+    def leave(self, id: int) -> int:
+        """A job is over, or becomes a row: its queue, or -1 if it is not in the log."""
+        spot = self.where.pop(id, None)
+        if spot is None:
+            return -1
+        entry, queue, key = spot
+        entry.live -= 1
+        self._left.append((entry, id))
+        if key is not None:
+            del self.keys[queue >> 2][key]
+        return queue
+
+    def holder(self, function: int, key: bytes) -> int:
+        """The job in the log that has this key, or -1."""
+        keys = self.keys.get(function)
+        return -1 if keys is None else keys.get(key, -1)
+
+    def cut(self) -> int:
+        """Cut off what is over at the old end; up to which number since ``write``, 0 for nothing."""
+        while self.entries and self.entries[0].live == 0:
+            entry = self.entries.popleft()
+            self.size -= entry.size
+            self._cut = entry.no
+        return self._cut
+
+    def sort_out(
+        self,
+        adds: Adds,
+        answers: list[AddResult | None],
+        floor: int,
+        taken: Mapping[tuple[int, bytes], int],
+        number_of: Callable[[QueueKey], int],
+    ) -> tuple[list[Plain], Adds, dict[int, int], dict[int, int]]:
+        """Answer those adds that go to the log, or whose key has somebody in it.
+
+        Args:
+            adds: of one commit.
+            answers: filled in.
+            floor: the highest id ever stored.
+            taken: ``{(function, key): id}``: holders of keys that have rows.
+            number_of: the number of a queue.
+
+        Returns:
+            What ``write`` is to write; what wants a row; by queue, how many were
+            answered with STORED, and the lowest id of those that nobody holds.
+        """
+        plain: list[Plain] = []
+        rest: Adds = []
+        counts: dict[int, int] = {}
+        lows: dict[int, int] = {}
+        #: Keys whose first job in this commit wants a row.
+        put_off: set[tuple[int, bytes]] = set()
+        numbers: dict[QueueKey, int] = {}
+        none: dict[bytes, int] = {}
+        stored, merged = Added.STORED, Added.MERGED
+        mine, pool = Placement.MINE, Placement.POOL
+        for one in adds:
+            place, (job, placement) = one
+            id, queue, body, unique, key, run_at, reducer, attempts, headers = job
+            number = numbers.get(queue, -1)
+            if number < 0:
+                number = numbers[queue] = number_of(queue)
+            keys = none
+            if key is not None:
+                known = self.keys.get(number >> 2)
+                if known is None:
+                    known = self.keys[number >> 2] = {}
+                keys = known
+                holder = keys.get(key, -1)
+                if holder < 0 and taken:
+                    holder = taken.get((number >> 2, key), -1)
+                if holder >= 0 and holder != id:
+                    answers[place] = AddResult(merged, JobId(holder), pool)
+                    continue
+            if (
+                id <= floor
+                or run_at is not None
+                or body is None
+                or len(body) > LARGEST_BODY
+                or attempts
+                or reducer is not None
+                or headers
+                or unique != (key or b"")
+                or key == b""
+                or (key is not None and put_off and (number >> 2, key) in put_off)
+            ):
+                if key is not None:
+                    put_off.add((number >> 2, key))
+                rest.append(one)
+                continue
+            if key is not None:
+                keys[key] = id
+            plain.append((id, number, key, body))
+            answers[place] = AddResult(stored, id, placement)
+            counts[number] = counts.get(number, 0) + 1
+            if placement is not mine and id < lows.get(number, id + 1):
+                lows[number] = id
+        return plain, rest, counts, lows
+
+    def pools(self) -> Iterator[tuple[int, int, int]]:
+        """Queue, entry and lowest id of it there, for all that is in the log; oldest entry first."""
+        lows: dict[tuple[int, int], int] = {}
+        for id, (entry, queue, _) in self.where.items():
+            spot = entry.no, queue
+            lows[spot] = min(id, lows.get(spot, id))
+        for (no, queue), low in lows.items():
+            yield queue, no, low
+
+    def write(self, db: sqlite3.Connection, jobs: Sequence[Plain], top: int) -> int:
+        """Write down what came and what left; the number of the new entry, 0 for none.
+
+        Call ``cut`` before: what left entries that are cut off need not be told.
+        """
+        cut = self._cut
+        if cut:
+            db.execute("DELETE FROM log WHERE no <= ?", [cut])
+            self._cut = 0
+        over = [id for entry, id in self._left if entry.no > cut]
+        self._left.clear()
+        if not jobs and not over:
+            return 0
+        count = len(jobs)
+        ids = [job[0] for job in jobs]
+        keys = [job[2] or b"" for job in jobs]
+        bodies = [job[3] for job in jobs]
+        data = b"".join(keys) + b"".join(bodies)
+        row = (
+            self.last + 1,
+            top,
+            pack(f"<{count}q", *ids),
+            pack(f"<{count}I", *[job[1] for job in jobs]),
+            pack(f"<{2 * count}I", *map(len, keys), *map(len, bodies)),
+            data,
+            pack(f"<{len(over)}q", *over),
+        )
+        db.execute(_WRITE, row)
+        self.last += 1
+        self._remember(self.last, top, jobs, len(data) + 8 * len(over))
+        return self.last
+
+    def _remember(self, no: int, top: int, jobs: Sequence[Plain], size: int) -> None:
+        entry = Entry(no, top, len(jobs), size + 20 * len(jobs))
+        self.size += entry.size
+        self.entries.append(entry)
+        where = self.where
+        for id, queue, key, _ in jobs:
+            where[id] = (entry, queue, key)
+            if key is not None:
+                keys = self.keys.get(queue >> 2)
+                if keys is None:
+                    keys = self.keys[queue >> 2] = {}
+                keys[key] = id
+
+    def rest_of(self, db: sqlite3.Connection, no: int) -> list[Plain]:
+        """The jobs of an entry that are still in the log, with their bodies."""
+        row = db.execute("SELECT ids, queues, sizes, data FROM log WHERE no = ?", [no]).fetchone()
+        return [job for job in _jobs(*row) if job[0] in self.where]
+
+
+def _jobs(ids: bytes, queues: bytes, sizes: bytes, data: bytes) -> Iterator[Plain]:
+    count = len(ids) // 8
+    lengths = unpack(f"<{2 * count}I", sizes)
+    numbers = unpack(f"<{count}I", queues)
+    at = 0
+    body_at = sum(lengths[:count])
+    for place, id in enumerate(unpack(f"<{count}q", ids)):
+        key = data[at : at + lengths[place]] or None
+        at += lengths[place]
+        size = lengths[count + place]
+        yield id, numbers[place], key, data[body_at : body_at + size]
+        body_at += size
