@@ -1,8 +1,8 @@
 """The SQLite store: one machine, one server, nothing to install.
 
 Two threads: one writes, one reads beside it. A commit is one transaction and
-one fsync, however many jobs are in it. What is plain becomes one row for all of
-it, in the log, and a row of its own only if it is there for long, or somebody
+one fsync, however many jobs are in it. What is plain shares a row with others, in
+the log, and becomes a row of its own only if it is there for long, or somebody
 wants to know more of it (``sqlite_log``); readers never look into the log.
 
 Which rows the server holds is kept in memory only (``_mine``): a claim is a

@@ -1,8 +1,8 @@
-"""The log of a SQLite store: jobs as they came, one row for each commit.
+"""The log of a SQLite store: jobs as they came, a row for each commit, or few.
 
 A row of its own costs a job three pages in three trees. So what is plain (ready,
-small, told by id, queue, key and body) is first written to the log, a whole commit
-as one row; when it is over before anybody asked for it, an id in a later commit
+small, told by id, queue, key and body) is first written to the log, many jobs in
+one row; when it is over before anybody asked for it, an id in a later commit
 says so, and that was all. From the old end the log is cut off: where nothing is
 left of a commit its row goes, and where something is left and the log is long,
 or there is time, that becomes rows (``rest_of`` reads them).
@@ -30,6 +30,8 @@ LARGEST_BODY: Final = 8192
 #: With more in it, as many as come are moved on to rows of their own.
 MOST_JOBS: Final = 131_072
 MOST_BYTES: Final = 64 * 2**20
+#: Of bodies in one row of the log. A damaged page takes a whole row with it.
+ENTRY_BYTES: Final = 16 * 2**10
 
 _WRITE: Final = (
     "INSERT INTO log (no, top, ids, queues, sizes, data, over) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -42,7 +44,7 @@ Adds = list[tuple[int, Add]]
 
 
 class Entry:
-    """One commit in the log."""
+    """One row of the log."""
 
     def __init__(self, no: int, top: int, live: int, size: int) -> None:
         self.no = no
@@ -204,7 +206,7 @@ class JobLog:
             yield queue, no, low
 
     def write(self, db: sqlite3.Connection, jobs: Sequence[Plain], top: int) -> int:
-        """Write down what came and what left; the number of the new entry, 0 for none.
+        """Write down what came and what left; the number of the newest entry, 0 for none.
 
         Call ``cut`` before: what left entries that are cut off need not be told.
         """
@@ -216,24 +218,35 @@ class JobLog:
         self._left.clear()
         if not jobs and not over:
             return 0
+        size = begin = 0
+        for at, job in enumerate(jobs):
+            size += len(job[3])
+            if size > ENTRY_BYTES and at > begin:
+                self._write_entry(db, jobs[begin:at], top, over)
+                over = []
+                size, begin = len(job[3]), at
+        self._write_entry(db, jobs[begin:] if begin else jobs, top, over)
+        return self.last
+
+    def _write_entry(
+        self, db: sqlite3.Connection, jobs: Sequence[Plain], top: int, over: list[int]
+    ) -> None:
         count = len(jobs)
-        ids = [job[0] for job in jobs]
         keys = [job[2] or b"" for job in jobs]
         bodies = [job[3] for job in jobs]
         data = b"".join(keys) + b"".join(bodies)
         row = (
             self.last + 1,
             top,
-            pack(f"<{count}q", *ids),
+            pack(f"<{count}q", *[job[0] for job in jobs]),
             pack(f"<{count}I", *[job[1] for job in jobs]),
-            pack(f"<{2 * count}I", *map(len, keys), *map(len, bodies)),
+            pack(f"<{2 * count}I", *[len(key) for key in keys], *[len(body) for body in bodies]),
             data,
             pack(f"<{len(over)}q", *over),
         )
         db.execute(_WRITE, row)
         self.last += 1
         self._remember(self.last, top, jobs, len(data) + 8 * len(over))
-        return self.last
 
     def _remember(self, no: int, top: int, jobs: Sequence[Plain], size: int) -> None:
         entry = Entry(no, top, len(jobs), size + 20 * len(jobs))
