@@ -254,6 +254,8 @@ class Life:
         for thread in threads:
             thread.join(patient(20))
             assert not thread.is_alive()
+        # The others may come back in the next round, and be done in any later one.
+        del self.taken[self.settled :]
 
     def _submit(self, server: Server, number: int) -> None:
         with contextlib.suppress(AssertionError, OSError):

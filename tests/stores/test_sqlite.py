@@ -43,9 +43,12 @@ def recount(store: QueueStore) -> None:
     for _, number, key in log.where.values():
         ready, delayed = there.get((number >> 2, number & 3), (0, 0))
         there[number >> 2, number & 3] = ready + 1, delayed
-        assert key is None or not db.execute(
-            "SELECT 1 FROM job WHERE fn = ? AND uniq = ?", [number >> 2, key]
-        ).fetchone()
+        assert (
+            key is None
+            or not db.execute(
+                "SELECT 1 FROM job WHERE fn = ? AND uniq = ?", [number >> 2, key]
+            ).fetchone()
+        )
     in_memory = {
         (q.number >> 2, q.number & 3): (q.ready, q.delayed)
         for q in store._queues.values()

@@ -635,4 +635,3 @@ class SqliteStore:
             await self._settle(_ALL, SETTLE_IDLE)
             return True
         return await self._write(SqliteWriter.tidy)
-

@@ -60,6 +60,8 @@ class JobLog:
     """What is in the log, and how it changes."""
 
     def __init__(self) -> None:
+        self.most_jobs = MOST_JOBS
+        self.most_bytes = MOST_BYTES
         #: Oldest first.
         self.entries: deque[Entry] = deque()
         #: {id: (entry, queue, key)}
@@ -77,7 +79,7 @@ class JobLog:
     @property
     def crowded(self) -> bool:
         """More is in it than should be."""
-        return len(self.where) > MOST_JOBS or self.size > MOST_BYTES
+        return len(self.where) > self.most_jobs or self.size > self.most_bytes
 
     def load(self, db: sqlite3.Connection) -> None:
         """Know what the file says."""

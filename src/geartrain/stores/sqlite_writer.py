@@ -36,9 +36,7 @@ _ADD: Final = (
     "INSERT INTO job (id, fn, prio, run_at, attempts, uniq, shown, reducer, headers, body)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
-_SETTLE: Final = (
-    "INSERT INTO job (id, fn, prio, attempts, uniq, body) VALUES (?, ?, ?, 0, ?, ?)"
-)
+_SETTLE: Final = "INSERT INTO job (id, fn, prio, attempts, uniq, body) VALUES (?, ?, ?, 0, ?, ?)"
 _COUNT: Final = (
     "INSERT INTO counter (fn, prio, ready, delayed) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
     " SET ready = ready + excluded.ready, delayed = delayed + excluded.delayed"
@@ -352,9 +350,7 @@ class SqliteWriter:
             is not None
         )
 
-    def _add_rows(
-        self, adds: Adds, answers: list[AddResult | None], changes: Changes
-    ) -> None:
+    def _add_rows(self, adds: Adds, answers: list[AddResult | None], changes: Changes) -> None:
         db, log, floor, known = self.db, self.log, self.floor, self._queues
         rows = []
         written = []
@@ -362,8 +358,7 @@ class SqliteWriter:
             id, queue, body, unique, key, run_at, reducer, attempts, headers = job
             # An id above all that were ever stored is new; one below may be a repetition.
             if id <= floor and (
-                id in log.where
-                or db.execute("SELECT 1 FROM job WHERE id = ?", [id]).fetchone()
+                id in log.where or db.execute("SELECT 1 FROM job WHERE id = ?", [id]).fetchone()
             ):
                 answers[place] = AddResult(Added.STORED, id, Placement.POOL)
                 continue
