@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geartrain.broker.policies import ALWAYS, FAIL, INTERVAL, WORKER_LOST
+from geartrain.cli.gearmand import build_parser, read_settings
 from geartrain.errors import ConfigurationError
+from geartrain.server.function_policies import read_policies
 from geartrain.server.listener import port_number, split_address
 from geartrain.server.settings import FIELDS, Settings, option_name, read_toml, read_value
 
@@ -183,3 +187,73 @@ def test_port_may_be_a_service() -> None:
     assert port_number("0") == 0
     assert port_number("65535") == 65535
     assert port_number("http") == 80
+
+
+# ── policies of single functions ─────────────────────────────────────────────
+
+
+def test_policies_are_tables_in_the_file_and_words_on_the_command_line(tmp_path: Path) -> None:
+    found = read_toml(
+        write(
+            tmp_path,
+            """
+            [jobs]
+            policy = ["first attempts=2"]
+            [function."mail.*"]
+            attempts = 5
+            backoff = "1s"
+            backoff-max = "1min"
+            on = ["worker-lost", "fail"]
+            dead = true
+            [function."odd name"]
+            durability = "interval"
+            interval = "50ms"
+            """,
+        )
+    )
+    assert found["policy"] == (
+        "first attempts=2",
+        "mail.* attempts=5 backoff=1s backoff-max=1min on=worker-lost,fail dead=true",
+        '"odd name" durability=interval interval=50ms',
+    )
+
+    policies = read_policies(found["policy"])
+
+    mail = policies.of(b"mail.news")
+    assert mail is not None
+    assert (mail.attempts, mail.backoff, mail.backoff_max) == (5, 1.0, 60.0)
+    assert (mail.covers, mail.dead, mail.durability) == (WORKER_LOST | FAIL, True, ALWAYS)
+    odd = policies.of(b"odd name")
+    assert odd is not None
+    assert (odd.attempts, odd.covers, odd.durability, odd.interval) == (0, 0, INTERVAL, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("resize", "policy: 'resize' is not valid: want a function's name and KEY=VALUE"),
+        ("attempts=3", "want a function's name and KEY=VALUE"),
+        ('"open attempts=3', 'in "quotes" if it holds spaces'),
+        ("resize attempt=3", "policy for resize: 'attempt=3' is not valid: want attempts=..."),
+        ("resize attempts=many", "policy for resize: attempts: 'many' is not valid: want a whole"),
+        ("resize attempts=0", "policy for resize: attempts: 0 is not valid: want 1 or more, or -1"),
+        ("resize backoff=1s", "policy for resize: backoff: '1s' is not valid: want attempts with"),
+        ("resize attempts=3 backoff=soon", "backoff: 'soon' is not valid: want a time such as"),
+        ("resize attempts=3 on=crash", "on: 'crash' is not valid: want worker-lost or timeout"),
+        ("resize attempts=-1 dead=yes", "dead: 'yes' is not valid: want attempts of 1 or more"),
+        ("resize attempts=2 dead=perhaps", "dead: 'perhaps' is not valid: want yes or"),
+        ("resize durability=never", "durability: 'never' is not valid: want always or interval"),
+        ("resize interval=1s", "interval: '1s' is not valid: want durability=interval with it"),
+    ],
+)
+def test_policy_that_makes_no_sense_is_named(said: str, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(named)):
+        read_policies([said])
+
+
+def test_policy_in_a_file_is_named_with_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "[function.resize]\nattempts = 'many'")
+    with pytest.raises(ConfigurationError, match=r"gearmand\.toml: policy for resize: attempts"):
+        read_settings(build_parser().parse_args(["--config", path]))
+    with pytest.raises(ConfigurationError, match="function must be tables"):
+        read_toml(write(tmp_path, "function = 3"))

@@ -8,6 +8,8 @@ however many jobs, functions and workers there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from geartrain.broker import (
     departure,
     dispatch,
@@ -16,12 +18,19 @@ from geartrain.broker import (
     intake,
     keeping,
     progress,
+    retrying,
     timekeeping,
 )
+from geartrain.broker.graveyard import Burial
 from geartrain.broker.state import Counters, HandleMaker, Rules, State
 from geartrain.broker.tables import Function, Job, Peer
 
 MAX_CLIENT_ID_BYTES = 127
+
+
+def _even() -> float:
+    """The middle of all chances."""
+    return 0.5
 
 
 class Broker:
@@ -30,10 +39,13 @@ class Broker:
     Args:
         rules: what the operator chose.
         handles: makes the names of jobs.
+        chance: uniform in [0, 1), for pauses that vary; without it they do not.
     """
 
-    def __init__(self, rules: Rules, handles: HandleMaker) -> None:
-        self.state = State(rules, handles)
+    def __init__(
+        self, rules: Rules, handles: HandleMaker, chance: Callable[[], float] | None = None
+    ) -> None:
+        self.state = State(rules, handles, chance or _even)
         self.rules = rules
 
     # ── peers ────────────────────────────────────────────────────────────────
@@ -136,6 +148,8 @@ class Broker:
 
     def finish(self, peer: Peer, kind: int, handle: bytes, body: bytes, start: int) -> bool:
         """WORK_COMPLETE, _FAIL, _EXCEPTION: False when this peer does not run such a job."""
+        if kind != progress.COMPLETE:
+            return retrying.finish(self.state, peer, kind, handle, body, start)
         return progress.finish(self.state, peer, kind, handle, body, start)
 
     # ── functions ────────────────────────────────────────────────────────────
@@ -198,6 +212,16 @@ class Broker:
         retried = self.state.retried
         self.state.retried = []
         return retried
+
+    def take_burials(self) -> list[Burial]:
+        """Jobs that the store is to move to its dead set."""
+        burials = self.state.burials
+        self.state.burials = []
+        return burials
+
+    def revive(self, handle: bytes) -> bool:
+        """A job of the dead set in memory is to be done again; False if its key is taken."""
+        return keeping.revive(self.state, handle)
 
     def stored(self, job: Job) -> None:
         """It is on the disk: it may be done, and its submitters are told."""

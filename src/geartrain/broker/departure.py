@@ -11,16 +11,16 @@ from __future__ import annotations
 from geartrain.broker import progress
 from geartrain.broker.dispatch import (
     leave_crew,
-    line_up,
     may_change_alone,
     rest,
     retire,
     wake,
 )
+from geartrain.broker.policies import WORKER_LOST
+from geartrain.broker.retrying import lose
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
     DELAYED,
-    KEPT,
     QUEUED,
     RUNNING,
     STORING,
@@ -40,7 +40,7 @@ def leave(state: State, peer: Peer) -> None:
         state.functions[name].workers -= 1
     peer.abilities.clear()
     for job in list(peer.running.values()):
-        lose(state, job)
+        lose(state, job, WORKER_LOST)
     waiting = list(peer.waiting)
     peer.waiting.clear()
     for job in waiting:
@@ -82,35 +82,6 @@ def take_out(state: State, job: Job) -> None:
         function.storing -= 1
 
 
-def lose(state: State, job: Job) -> None:
-    """The worker of a running job is gone, or its time is up: again, or no more."""
-    worker = job.worker
-    assert worker is not None
-    worker.running.pop(job.handle, None)
-    job.worker = None
-    job.function.running -= 1
-    if job.limit is not None:
-        state.limits.cancel(job.limit)
-        job.limit = None
-    job.numerator = 0
-    job.denominator = 0
-    job.attempts += 1
-    if not job.wanted:
-        state.counters.abandoned += 1
-        progress.end(state, job)
-        return
-    retries = state.rules.job_retries
-    if retries >= 0 and job.attempts >= max(1, retries):
-        progress.fail(state, job)
-        return
-    state.counters.requeued += 1
-    if retries >= 0 and job.kept == KEPT:
-        # It counts across a restart.
-        state.retried.append(job)
-        state.wishes = True
-    line_up(state, job)
-
-
 def cant_do(state: State, peer: Peer, name: bytes) -> None:
     """One ability goes; a job of it that this peer runs is lost to it."""
     if name not in peer.abilities:
@@ -133,7 +104,7 @@ def cant_do(state: State, peer: Peer, name: bytes) -> None:
             peer.asleep = True
             state.restless.append(peer)
     for job in [job for job in peer.running.values() if job.function is function]:
-        lose(state, job)
+        lose(state, job, WORKER_LOST)
 
 
 def reset_abilities(state: State, peer: Peer) -> None:
@@ -149,7 +120,7 @@ def reset_abilities(state: State, peer: Peer) -> None:
         peer.asleep = True
         state.restless.append(peer)
     for job in list(peer.running.values()):
-        lose(state, job)
+        lose(state, job, WORKER_LOST)
 
 
 def cancel(state: State, handle: bytes) -> bool:

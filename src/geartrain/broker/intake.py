@@ -162,6 +162,7 @@ def make_function(state: State, name: bytes) -> Function:
     """A new function with the limits that the rules give every function."""
     state.function_serial += 1
     function = Function(name, state.function_serial)
+    function.policy = state.rules.policies.of(name)
     default = state.rules.max_jobs_per_function
     if default:
         function.limits = [default, default, default]

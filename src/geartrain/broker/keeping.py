@@ -165,6 +165,34 @@ def restore(
     return True
 
 
+def revive(state: State, handle: bytes) -> bool:
+    """A job of the dead set in memory is to be done again, its attempts forgotten.
+
+    Returns:
+        False when it is not there, or another job has its key by now: it stays dead.
+    """
+    burial = state.graveyard.burials.get(handle)
+    if burial is None:
+        return False
+    function = state.functions.get(burial.function)
+    if function is None:
+        function = make_function(state, burial.function)
+    unique, workload = burial.unique, burial.body
+    by_workload = unique == b"-" and len(workload) > 0
+    if unique and (workload in function.by_workload if by_workload else unique in function.uniques):
+        return False
+    state.graveyard.take(handle)
+    job = Job(handle, function, unique, workload, burial.priority, True)
+    job.reducer = burial.reducer
+    state.memory += job.cost
+    state.jobs[handle] = job
+    if unique and (by_workload or unique != b"-"):
+        job.by_workload = by_workload
+        progress.remember_unique(state, job)
+    line_up(state, job)
+    return True
+
+
 def page(state: State, name: bytes, count: int) -> None:
     """So many jobs of a function are in the store and not in memory."""
     function = state.functions.get(name)

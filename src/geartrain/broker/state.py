@@ -8,8 +8,11 @@ counter, so that neither a restart nor a neighbour can hand it out again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
+from geartrain.broker.graveyard import Burial, Graveyard
+from geartrain.broker.policies import Policies
 from geartrain.broker.queues import AlarmClock
 from geartrain.broker.tables import (
     FORGOTTEN,
@@ -52,6 +55,8 @@ class Rules:
         exceptions: every connection begins with the ``exceptions`` option.
         accept_new_work: False while shutting down gracefully.
         durable: background jobs are stored before they are answered for.
+        buries: the dead set is in the store.
+        policies: what was decided for single functions; see ``policies``.
     """
 
     def __init__(self) -> None:
@@ -68,6 +73,8 @@ class Rules:
         self.exceptions = False
         self.accept_new_work = True
         self.durable = False
+        self.buries = False
+        self.policies = Policies()
 
 
 class Counters:
@@ -88,6 +95,7 @@ class Counters:
         self.timed_out = 0
         self.abandoned = 0
         self.fenced = 0
+        self.died = 0
         self.cancelled = 0
         self.wakeups = 0
 
@@ -196,8 +204,10 @@ class RousedLine:
 class State:
     """Everything the broker knows."""
 
-    def __init__(self, rules: Rules, handles: HandleMaker) -> None:
+    def __init__(self, rules: Rules, handles: HandleMaker, chance: Callable[[], float]) -> None:
         self.rules = rules
+        #: Uniform in [0, 1).
+        self.chance = chance
         self.handles = handles
         #: ``{name: function}``; they stay until they are dropped.
         self.functions: dict[bytes, Function] = {}
@@ -231,6 +241,9 @@ class State:
         self.adds: list[Job] = []
         self.ends: list[Job] = []
         self.retried: list[Job] = []
+        self.burials: list[Burial] = []
+        #: The dead set, if it is not in the store.
+        self.graveyard = Graveyard()
         #: There is something in these lists.
         self.wishes = False
         #: Up to when stored jobs may be handed out, by the steady clock; see ``fencing``.

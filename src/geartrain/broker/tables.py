@@ -27,6 +27,7 @@ from __future__ import annotations
 from typing import Final
 
 from geartrain._native import mypyc_attr
+from geartrain.broker.policies import Policy
 from geartrain.broker.queues import Alarm, Entry, Fifo
 from geartrain.terms import LOW, NORMAL
 
@@ -158,6 +159,7 @@ class Function:
         storing: jobs that are being stored, before anybody may do them.
         paged: jobs that are in the store and not in memory.
         workers: connections that registered it.
+        policy: what the operator decided for it; None for nothing.
         limits: ``maxqueue`` for high, normal, low; 0 for none.
         limited: any of the limits is set.
         uniques: ``{unique: job}`` of jobs that are not over.
@@ -182,6 +184,7 @@ class Function:
         self.storing = 0
         self.paged = 0
         self.workers = 0
+        self.policy: Policy | None = None
         self.limited = False
         self.limits: list[int] = [0, 0, 0]
         self.uniques: dict[bytes, Job] = {}

@@ -8,9 +8,10 @@ Source: protocol reference, 2.5, 2.11 and 2.12.
 
 from __future__ import annotations
 
-from geartrain.broker import fencing, progress
-from geartrain.broker.departure import lose
+from geartrain.broker import fencing
 from geartrain.broker.dispatch import line_up, pass_over
+from geartrain.broker.policies import TIMEOUT
+from geartrain.broker.retrying import lose
 from geartrain.broker.state import State
 from geartrain.broker.tables import Job
 
@@ -53,14 +54,7 @@ def tick(state: State, wall: float, steady: float) -> None:
 
 def _time_is_up(state: State, job: Job) -> None:
     state.counters.timed_out += 1
-    if not state.rules.fail_on_timeout:
-        lose(state, job)
-        return
-    worker = job.worker
-    assert worker is not None
-    worker.running.pop(job.handle, None)
-    job.function.running -= 1
-    progress.fail(state, job)
+    lose(state, job, TIMEOUT)
 
 
 def next_deadline(state: State) -> float:

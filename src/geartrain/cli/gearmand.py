@@ -23,6 +23,7 @@ from geartrain import __version__
 from geartrain._build import describe
 from geartrain.errors import ConfigurationError
 from geartrain.server import settings as s
+from geartrain.server.function_policies import read_policies
 from geartrain.server.lifecycle import (
     Allocator,
     become,
@@ -208,7 +209,9 @@ def read_settings(arguments: argparse.Namespace) -> s.Settings:
         if options is not None:
             _take(options, found, f"{path or DEFAULT_CONFIG_FILE}: ")
     if arguments.config:
-        found.update(s.read_toml(arguments.config))
+        in_file = s.read_toml(arguments.config)
+        read_policies(in_file.get("policy", ()), f"{arguments.config}: policy")  # type: ignore[arg-type]
+        found.update(in_file)
     _take(arguments, found, "")
     if found.get("ssl"):
         for name, variable in _TLS_VARIABLES.items():

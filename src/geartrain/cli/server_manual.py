@@ -19,6 +19,7 @@ from geartrain.cli.gearmand import build_parser
 from geartrain.cli.manual import Tool, bash_completion, man_page, zsh_completion
 from geartrain.cli.options import ANY, FILE, HOST, Option
 from geartrain.server import settings as s
+from geartrain.server.function_policies import KEYS
 
 SUMMARY: Final = "the Gearman job server of geartrain"
 
@@ -116,6 +117,25 @@ is allowed; `gearmand --config FILE --check-args` says so without starting.
 """
 
 
+_FUNCTIONS: Final = """
+## `[function."NAME"]`: what is to be done with the jobs of one function
+
+`NAME` is a function, or a pattern with `*` and `?`; an exact name goes before a pattern, an earlier
+pattern before a later one. Without such a table a function is as in the C server: `job-retries`
+counts lost workers, and a failure is final. The same in words is
+`--policy 'resize attempts=5 backoff=1s dead=yes'`.
+
+```toml
+[function."mail.*"]
+attempts = 5
+backoff = "1s"
+dead = true
+```
+
+| setting | what it does |
+|---|---|"""
+
+
 def _default(default: object, kind: str) -> str:
     if kind == s.FLAG:
         return "yes" if default else "no"
@@ -161,6 +181,8 @@ def reference() -> str:
                 f"| `{s.option_name(one.name)}`{short} | {kind}{_bounds(meta)} "
                 f"| {_default(one.default, meta['kind'])} | {help} |"
             )
+    parts.append(_FUNCTIONS)
+    parts += [f"| `{key}` | {help} |" for key, help in KEYS.items()]
     return "\n".join(parts) + "\n"
 
 

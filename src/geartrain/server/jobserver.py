@@ -17,9 +17,10 @@ import contextlib
 import errno
 import logging
 import os
+import random
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Final
 
@@ -29,9 +30,11 @@ from geartrain.broker.state import HandleMaker, Rules
 from geartrain.errors import ConfigurationError
 from geartrain.frontends.port import Bounds, House, Question
 from geartrain.server.desk import Desk
+from geartrain.server.function_policies import read_policies
 from geartrain.server.lifecycle import Allocator
 from geartrain.server.listener import inherited_listeners, open_listeners, tune
 from geartrain.server.loop import HostedLoop
+from geartrain.server.memory_dead import MemoryDead
 from geartrain.server.queues import MEMORY, choose
 from geartrain.server.reactor import ACCEPTS, Reactor
 from geartrain.server.session import Session
@@ -40,6 +43,7 @@ from geartrain.server.store_writer import StoreWriter
 from geartrain.server.tls_context import tls_context, verification
 from geartrain.server.tls_session import LOOK_SECONDS, Door
 from geartrain.stores import registry
+from geartrain.stores.port import QueueKey
 from geartrain.stores.url import StoreUrl
 
 log = logging.getLogger("geartrain.server")
@@ -113,7 +117,8 @@ class JobServer:
         self._inherit = inherit
         self._inherited = False
         self.addresses: list[tuple[str, int] | str] = []
-        self.broker = Broker(_rules(self.settings), _handles(self.settings))
+        rules, handles = _rules(self.settings), _handles(self.settings)
+        self.broker = Broker(rules, handles, random.random)
         self._reactor: Reactor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[socket.socket] = []
@@ -193,9 +198,11 @@ class JobServer:
         queue = self._queue
         if queue.notice:
             log.warning("%s", queue.notice)
-        if queue.url == MEMORY:
-            return
         handles = self.broker.state.handles
+        if queue.url == MEMORY:
+            dead = MemoryDead(self.broker, handles.prefix)
+            self._desk = Desk(dead, handles.prefix, self._send, _nothing)
+            return
         name = self.settings.server_name
         if not name:
             own = self._listeners[0].getsockname()
@@ -211,6 +218,7 @@ class JobServer:
             wall=self._wall,
         )
         self.broker.rules.durable = True
+        self.broker.rules.buries = True
         await writer.open()
         self._writer = writer
         self._desk = Desk(writer.store, handles.prefix, self._send, writer.pooled)
@@ -315,9 +323,8 @@ class JobServer:
 
     def _asked(self, question: Question) -> None:
         """A connection wants to know what only the store can say."""
-        if self._desk is None or self._reactor is None:
-            question.answer(b"ERR QUEUE_ERROR this server keeps no jobs: see gearmand --queue\r\n")
-            return
+        assert self._desk is not None
+        assert self._reactor is not None
         self._reactor.interrupted = True
         self._desk.take(question)
 
@@ -508,6 +515,10 @@ def sweep_seconds(settings: Settings) -> float:
     return max(min([_SWEEP_SECONDS, *(limit / 4.0 for limit in limits)]), _SWEEP_LEAST_SECONDS)
 
 
+async def _nothing(moved: Mapping[QueueKey, int]) -> None:
+    """In memory a job that is revived is in its line at once."""
+
+
 def _rules(settings: Settings) -> Rules:
     rules = Rules()
     rules.job_retries = settings.job_retries
@@ -519,6 +530,7 @@ def _rules(settings: Settings) -> Rules:
     rules.max_jobs_per_function = settings.max_jobs_per_function
     rules.max_memory_bytes = settings.max_memory
     rules.exceptions = settings.exceptions
+    rules.policies = read_policies(settings.policy)
     return rules
 
 

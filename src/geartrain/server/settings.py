@@ -9,6 +9,7 @@ that a setting exists in one place. Where a value came from (``--option`` or
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -187,6 +188,12 @@ class Settings:
         " another worker", table="jobs",
     )  # fmt: skip
 
+    policy: tuple[str, ...] = setting(
+        (), TEXTS, "what is to be done with the jobs of one function, or of all that match a"
+        " pattern, such as 'mail.* attempts=5 backoff=1s dead=yes'; may be given several times."
+        " In the file it is a table: [function.\"mail.*\"]", table="jobs", metavar="TEXT",
+    )  # fmt: skip
+
     # ── the queue ────────────────────────────────────────────────────────────
     queue: str = setting(
         "memory://", TEXT, "where background jobs are kept: memory:// (gone when the server ends),"
@@ -328,7 +335,6 @@ def read_value(name: str, value: object, source: str) -> object:
     meta = FIELDS[name].metadata
     kind = meta["kind"]
     want = ""
-    result: object = None
     if kind == FLAG:
         if isinstance(value, bool):
             return value
@@ -352,7 +358,21 @@ def read_value(name: str, value: object, source: str) -> object:
         if isinstance(value, (str, int)) and not isinstance(value, bool):
             return str(value)
         want = "a text"
-    elif kind == COUNT:
+    else:
+        return read_kind(source, value, kind, meta["least"], meta["most"])
+    raise BadValue(source, value, want)
+
+
+def read_kind(
+    source: str, value: object, kind: str, least: float | None, most: float | None
+) -> float:
+    """A number of one of the kinds ``COUNT``, ``SIZE`` or ``TIME``, within bounds.
+
+    Raises:
+        BadValue: naming source, value and what is allowed.
+    """
+    result: float | None
+    if kind == COUNT:
         want = "a whole number"
         result = _whole(value)
     elif kind == SIZE:
@@ -362,8 +382,7 @@ def read_value(name: str, value: object, source: str) -> object:
     else:
         want = "a time such as 90, 500ms, 10s or 2h"
         result = _with_unit(value, _TIME_UNITS)
-    if isinstance(result, (int, float)) and not isinstance(result, bool):
-        least, most = meta["least"], meta["most"]
+    if result is not None:
         if (least is None or result >= least) and (most is None or result <= most):
             return result
         bounds = [f"at least {least:g}"] if least is not None else []
@@ -414,6 +433,7 @@ def read_toml(path: str) -> dict[str, object]:
         meta = one.metadata
         known.setdefault(meta["table"], {})[meta["key"] or option_name(name)] = name
     found: dict[str, object] = {}
+    functions = tree.pop("function", {})
     for table, content in tree.items():
         if table not in known:
             raise ConfigurationError(
@@ -429,4 +449,27 @@ def read_toml(path: str) -> dict[str, object]:
                     f"{source} is unknown; [{table}] has " + ", ".join(sorted(known[table]))
                 )
             found[name] = read_value(name, value, source)
+    said = _functions(path, functions)
+    if said:
+        earlier = found.get("policy", ())
+        assert isinstance(earlier, tuple)
+        found["policy"] = (*earlier, *said)
     return found
+
+
+def _functions(path: str, tables: object) -> list[str]:
+    """``[function."NAME"]`` in the words of ``--policy``; see ``function_policies``."""
+    if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
+        raise ConfigurationError(f'{path}: function must be tables: [function."resize"]')
+    return [_words_of(name, table) for name, table in tables.items()]
+
+
+def _words_of(name: str, table: Mapping[str, object]) -> str:
+    words = [json.dumps(name) if any(ch.isspace() or ch == '"' for ch in name) else name]
+    for key, value in table.items():
+        if isinstance(value, (list, tuple)):
+            text = ",".join(str(one) for one in value)
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+        words.append(f"{key}={''.join(text.split())}")
+    return " ".join(words)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from geartrain.broker.broker import Broker
+from geartrain.broker.graveyard import Burial
 from geartrain.broker.tables import KEPT, STORING, WRITING, Job
 from geartrain.errors import ConfigurationError
 from geartrain.server.tenure import Tenure
@@ -107,6 +108,8 @@ class StoreWriter:
         #: Adds in flight, with their rows.
         self._adds: list[tuple[Job, Add]] = []
         self._ends: list[Ending] = []
+        #: Rows of dead jobs that were not kept while they lived; their ends go with them.
+        self._stillborn: list[Add] = []
         self._gives: list[Give] = []
         #: Rows that are over and may still be claimed.
         self._ending: set[JobId] = set()
@@ -170,7 +173,13 @@ class StoreWriter:
         """Everything that was wished is on the disk."""
         state = self.broker.state
         return not (
-            self._adds or self._ends or self._gives or state.adds or state.ends or state.retried
+            self._adds
+            or self._ends
+            or self._gives
+            or state.adds
+            or state.ends
+            or state.retried
+            or state.burials
         )
 
     async def stop(self) -> None:
@@ -224,10 +233,31 @@ class StoreWriter:
             id = _id(job.handle)
             self._ends.append(Ending(id))
             self._ending.add(id)
+        for burial in broker.take_burials():
+            self._bury(burial)
         for job in broker.take_retried():
             if job.kept == KEPT:
                 self._gives.append(Give(_id(job.handle), Placement.MINE, None, job.attempts))
         return bool(self._adds or self._ends or self._gives)
+
+    def _bury(self, burial: Burial) -> None:
+        """A job that was given up: its row moves to the dead set, or is written there."""
+        id = _id(burial.handle)
+        reason = burial.reason.decode("utf-8", "backslashreplace")
+        worker = burial.worker.decode("utf-8", "backslashreplace")
+        if not burial.stored:
+            if len(burial.body) > self.store.traits.max_body:
+                log.error("dead job %s is too large for the queue", burial.handle.decode())
+                return
+            key = coalescing_key(burial.unique, burial.body)
+            queue = QueueKey(NOBODY, burial.function, burial.priority)
+            row = StoredJob(
+                id, queue, burial.body, burial.unique, key, None, burial.reducer or None,
+                burial.attempts,
+            )  # fmt: skip
+            self._stillborn.append(Add(row, Placement.MINE))
+        self._ends.append(Ending(id, reason, burial.attempts, worker))
+        self._ending.add(id)
 
     def _placement(self, job: Job) -> Placement:
         """A job that nobody here can do is for the others."""
@@ -256,7 +286,8 @@ class StoreWriter:
                 if self._in_doubt:
                     await self._renew()
                 adds, ends, gives = self._adds, self._ends, self._gives
-                done = await self.store.commit([add for _, add in adds], ends, gives)
+                rows = [add for _, add in adds] + self._stillborn
+                done = await self.store.commit(rows, ends, gives)
             except StoreDown as error:
                 self._is_down(error)
             except (Ambiguous, LeaseLost) as error:
@@ -269,13 +300,13 @@ class StoreWriter:
                 return
             else:
                 self._is_up()
-                self._adds, self._ends, self._gives = [], [], []
+                self._adds, self._ends, self._gives, self._stillborn = [], [], [], []
                 self._ending.difference_update(end.id for end in ends)
                 if done.missed and self.tenure is not None:
                     self.broker.counters.fenced += len(done.missed)
                     log.warning("%d jobs ended here that another server had got", len(done.missed))
                 if adds:
-                    self._answer([job for job, _ in adds], done.added)
+                    self._answer([job for job, _ in adds], done.added[: len(adds)])
                 return
             if not (self._adds or self._ends or self._gives or self._in_doubt):
                 return
@@ -305,7 +336,7 @@ class StoreWriter:
             self._refuse([job for job, _ in adds], str(error))
             if not adds:
                 log.error("the queue refuses a batch without jobs: %s", error)
-                self._ends, self._gives = [], []
+                self._ends, self._gives, self._stillborn = [], [], []
             return
         for one in adds:
             self._adds = [one]
@@ -354,6 +385,7 @@ class StoreWriter:
         """Take a new lease, for all that is here and all that is in flight."""
         self._take()
         writing = {add.job.id for _, add in self._adds}
+        writing.update(add.job.id for add in self._stillborn)
         if self.tenure is not None:
             await self.tenure.renew(self._ends)
             # What ended before its row was written still has to keep it from being written.

@@ -1,0 +1,157 @@
+"""Policies of functions, with a store and without, in a server that is killed now and then."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conformance.servers import OURS, Server
+from tests.conformance.wire import T, Wire
+from tests.support import wait_until
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def queue(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"sqlite://{tmp_path}/jobs.db" if request.param == "sqlite" else "memory://"
+
+
+@pytest.fixture
+def started() -> Iterator[list[Server]]:
+    servers: list[Server] = []
+    yield servers
+    for server in servers:
+        server.end()
+
+
+def serve(started: list[Server], queue: str, *policies: str) -> Server:
+    words = [word for policy in policies for word in ("--policy", policy)]
+    server = Server(OURS, "--queue", queue, *words)
+    started.append(server)
+    return server
+
+
+def fails(server: Server, name: bytes = b"f") -> bytes:
+    """A worker gets a job and fails; the job's handle."""
+    worker = server.connect()
+    worker.can_do(name)
+    worker.send(T.PRE_SLEEP)
+    worker.expect(T.NOOP)
+    worker.send(T.GRAB_JOB)
+    handle = worker.receive().body.split(b"\0")[0]
+    worker.send(T.WORK_EXCEPTION, handle, b"it hurts")
+    worker.expect_nothing()
+    worker.close()
+    return handle
+
+
+def dead(server: Server) -> list[dict[str, Any]]:
+    wire = server.connect()
+    wire.send_bytes(b"dead export\n")
+    found = [json.loads(line) for line in wire.read_list()]
+    wire.close()
+    return found
+
+
+def total(server: Server, name: bytes = b"f") -> int:
+    wire = server.connect()
+    wire.send_bytes(b"status\n")
+    lines = [line.split(b"\t") for line in wire.read_list()]
+    wire.close()
+    return sum(int(line[1]) for line in lines if line[0] == name)
+
+
+def retry_all(wire: Wire) -> dict[str, Any]:
+    wire.send_bytes(b"dead retry all\n")
+    found: dict[str, Any] = json.loads(wire.read_line())
+    return found
+
+
+def test_a_job_that_fails_is_tried_again_and_dies_and_lives_again(
+    started: list[Server], queue: str
+) -> None:
+    server = serve(started, queue, "f attempts=2 dead=yes")
+    client = server.connect()
+    handle = client.submit(b"f", b"body", b"u1", T.SUBMIT_JOB_HIGH_BG)
+
+    assert fails(server) == handle
+    assert dead(server) == []
+    assert fails(server) == handle
+
+    wait_until(lambda: len(dead(server)) == 1)
+    [one] = dead(server)
+    assert (one["handle"], one["body"], one["unique"]) == (handle.decode(), "body", "u1")
+    assert (one["reason"], one["attempts"]) == ("exception: it hurts", 2)
+    assert one["worker"].startswith("127.0.0.1 ")
+    assert abs(one["died"] - time.time()) < 60
+    assert total(server) == 0
+
+    assert retry_all(client) == {"retried": 1, "kept": [], "stayed": 0}
+    worker = server.connect()
+    worker.can_do(b"f")
+    worker.send(T.GRAB_JOB)
+    assert worker.receive().body == handle + b"\0f\0body"
+    worker.send(T.WORK_COMPLETE, handle, b"")
+    worker.expect_nothing()
+    assert dead(server) == []
+    client.close()
+    worker.close()
+
+
+def test_attempts_and_the_dead_survive_the_server(started: list[Server], tmp_path: Path) -> None:
+    server = serve(started, f"sqlite://{tmp_path}/jobs.db", "* attempts=3 dead=yes")
+    client = server.connect()
+    first = client.submit(b"f", b"1", b"", T.SUBMIT_JOB_BG)
+    assert fails(server) == first
+    # Answered when it is stored, and with it the attempt before it.
+    client.submit(b"other", b"", b"", T.SUBMIT_JOB_BG)
+    client.close()
+
+    server.kill()
+    server.restart()
+    fails(server)
+    fails(server)
+    wait_until(lambda: len(dead(server)) == 1)
+    server.kill()
+    server.restart()
+
+    [one] = dead(server)
+    assert (one["handle"], one["attempts"], one["body"]) == (first.decode(), 3, "1")
+    assert total(server) == 0
+    assert total(server, b"other") == 1
+
+
+def test_a_client_waits_through_the_attempts(started: list[Server], queue: str) -> None:
+    server = serve(started, queue, "f attempts=2 backoff=100ms dead=yes")
+    client = server.connect()
+    client.send(T.OPTION_REQ, b"exceptions")
+    client.expect(T.OPTION_RES, b"exceptions")
+    handle = client.submit(b"f", b"body", b"")
+
+    fails(server)
+    client.expect_nothing()
+    began = time.monotonic()
+    fails(server)
+
+    assert time.monotonic() - began > 0.04
+    client.expect(T.WORK_EXCEPTION, handle, b"it hurts")
+    assert dead(server) == []
+    client.close()
+
+
+def test_without_a_policy_a_failure_is_final_as_in_the_c_server(
+    started: list[Server], queue: str
+) -> None:
+    server = serve(started, queue, "other attempts=5 dead=yes")
+    client = server.connect()
+    client.submit(b"f", b"body", b"", T.SUBMIT_JOB_BG)
+
+    fails(server)
+
+    assert total(server) == 0
+    assert dead(server) == []
+    client.close()
