@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import threading
 import time
@@ -241,7 +242,8 @@ class Life:
         #: Done, and the server has answered the worker since.
         self.taken: list[bytes] = []
         self.settled = 0
-        self.submitted = 0
+        #: For names; ``+= 1`` in several threads would give one twice.
+        self.numbers = itertools.count(1)
 
     def round(self, server: Server, seconds: float) -> None:
         """Live until the server dies."""
@@ -262,10 +264,7 @@ class Life:
             wire = server.connect()
             while True:
                 taken = len(self.taken)
-                names = []
-                for _ in range(20):
-                    self.submitted += 1
-                    names.append(b"%d.%d" % (number, self.submitted))
+                names = [b"%d.%d" % (number, next(self.numbers)) for _ in range(20)]
                 wire.socket.sendall(
                     b"".join(packet(T.SUBMIT_JOB_BG, b"f", b"", name) for name in names)
                 )
