@@ -8,7 +8,10 @@ LONG ?= 600
 # Where chance begins in the short forms: the same noise at every run, so that a
 # find there is something that a change brought. The long ones begin anywhere.
 SEED ?= 1
+# Processes that share a suite, file by file. Much of a test is waiting.
+JOBS ?= 2
 PYTEST := $(PY) -m pytest
+SHARED := $(PYTEST) -n $(JOBS) --dist loadfile
 PYTHONS ?= 3.11 3.12 3.13
 
 # pytest ends with 5 when there was nothing to run: no fault for a suite that
@@ -79,15 +82,15 @@ test: ci-deps setup check test-short test-pure test-compiled ## all of it, in sh
 
 .PHONY: test-compiled
 test-compiled: setup ## the suite against the compiled install
-	GEARTRAIN_SECONDS=$(SHORT) $(PYTEST) -m "not soak and not chaos and not fuzz and not bench"
+	GEARTRAIN_SECONDS=$(SHORT) $(SHARED) -m "not soak and not chaos and not fuzz and not bench"
 
 .PHONY: test-pure
 test-pure: tools ## the hot path's tests against the plain files in src/
-	PYTHONPATH=src GEARTRAIN_SECONDS=$(SHORT) $(PYTEST) $(HOT_TESTS) tests/ground $(MAYBE_NONE)
+	PYTHONPATH=src GEARTRAIN_SECONDS=$(SHORT) $(SHARED) $(HOT_TESTS) tests/ground $(MAYBE_NONE)
 
 .PHONY: test-short
 test-short: setup ## soak, chaos and fuzz, a few seconds each
-	GEARTRAIN_SEED=$(SEED) GEARTRAIN_SECONDS=$(SHORT) $(PYTEST) -m "soak or chaos or fuzz" $(MAYBE_NONE)
+	GEARTRAIN_SEED=$(SEED) GEARTRAIN_SECONDS=$(SHORT) $(SHARED) -m "soak or chaos or fuzz" $(MAYBE_NONE)
 	@if [ -d fuzz ]; then $(PY) -m fuzz --seconds $(SHORT) --seed $(SEED); fi
 
 .PHONY: coverage

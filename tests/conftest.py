@@ -15,7 +15,11 @@ from hypothesis import HealthCheck, settings
 
 import geartrain
 from geartrain import _build
-from tests.support import PATIENCE, budget
+from tests.support import PATIENCE, budget, patient
+
+# A test's own time limit is stretched like all others; this is the plug-in's name for
+# what the configuration says, and stronger.
+os.environ.setdefault("PYTEST_TIMEOUT", f"{patient(60):g}")
 
 # Deadlines say nothing on a shared machine: the test's own time limit does.
 settings.register_profile(
