@@ -78,7 +78,7 @@ fix: tools ## let ruff mend and format what it can
 HOT_TESTS := $(wildcard tests/protocol tests/broker tests/frontends tests/server tests/conformance)
 
 .PHONY: test
-test: ci-deps setup check test-short test-pure test-compiled ## all of it, in short form where it is long
+test: ci-deps setup check test-short test-pure test-django test-compiled ## all of it, in short form where it is long
 
 .PHONY: test-compiled
 test-compiled: setup ## the suite against the compiled install
@@ -87,6 +87,10 @@ test-compiled: setup ## the suite against the compiled install
 .PHONY: test-pure
 test-pure: tools ## the hot path's tests against the plain files in src/
 	PYTHONPATH=src GEARTRAIN_SECONDS=$(SHORT) $(SHARED) $(HOT_TESTS) tests/ground $(MAYBE_NONE)
+
+.PHONY: test-django
+test-django: tools ## Django's tests with Django 6, where there is a Python for it
+	@tools/django.sh
 
 .PHONY: test-short
 test-short: setup ## soak, chaos and fuzz, a few seconds each

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.tasks import TaskContext, task
+from geartrain.django.tasks import TaskContext, task
 
 
 @task

@@ -21,6 +21,7 @@ _FOLDER = re.compile(
 )
 #: Files of the reader's, not ours.
 _READERS = {"./script.sh", "workers/reverse.py"}
+_WRITTEN = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)
 _MAKE = re.compile(r"(?:`|^\$ )make ((?:[a-z-]+ ?)+)", re.MULTILINE)
 _VARIABLE = re.compile(r"\bGEARTRAIN_[A-Z_]+\b")
 
@@ -29,10 +30,11 @@ def unknown_files(page: Path) -> list[str]:
     """Paths that are neither in the repository, the package or the tests, nor beside the page."""
     bases = [ROOT, ROOT / "src", ROOT / "src/geartrain", ROOT / "tests", page.parent]
     text = page.read_text()
+    readers = {*_READERS, *_WRITTEN.findall(text)}
     return [
         f"{page.relative_to(ROOT)}: there is no {name}"
         for name in _FILE.findall(text) + _FOLDER.findall(text)
-        if name not in _READERS and not any(any(base.glob(name)) for base in bases)
+        if name not in readers and not any(any(base.glob(name)) for base in bases)
     ]
 
 

@@ -21,6 +21,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -79,7 +80,8 @@ class Block:
     @property
     def is_for_others(self) -> bool:
         """A session, or something that is only to be read."""
-        return self.mark == "run" or self.language not in ("python", "php", "console", "toml")
+        known = self.language in ("python", "php", "console", "toml")
+        return self.mark == "run" or not (known or self.mark.startswith("file:"))
 
 
 def blocks(text: str) -> list[Block]:
@@ -109,16 +111,17 @@ class Reader:
         self._environ: dict[str, str] = {}
         self._commands = folder / "bin"
         self._commands.mkdir()
-        for name, module in _COMMANDS.items():
+        for name, module in {**_COMMANDS, "python": ""}.items():
             path = self._commands / name
-            path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+            run = f"-m {module} " if module else ""
+            path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {run}"$@"\n')
             path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def __enter__(self) -> Reader:
         self._server.start()
         before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         self._environ = {
-            **os.environ,
+            **{name: text for name, text in os.environ.items() if not name.startswith("DJANGO")},
             "PATH": f"{self._commands}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONPATH": os.pathsep.join(
                 [str(self._folder), *(os.path.abspath(part) for part in before if part)]
@@ -142,7 +145,9 @@ class Reader:
             if block.language == "python":
                 compile(block.text, f"{self._page}:{block.line}", "exec")
         elif block.mark.startswith("file:"):
-            (self._folder / block.mark[5:].strip()).write_text(block.text)
+            path = self._folder / block.mark[5:].strip()
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(block.text)
         elif block.mark == "worker":
             self._start(block)
         elif block.mark:
@@ -273,3 +278,8 @@ def has_php() -> bool:
     except OSError:
         return False
     return "gearman" in ran.stdout.split()
+
+
+def has_django_tasks() -> bool:
+    """Whether there is a Django that has tasks of its own."""
+    return find_spec("django") is not None and find_spec("django.tasks") is not None

@@ -1,4 +1,4 @@
-"""Django's tasks on job servers (Django 6 or newer).
+"""Django's tasks on job servers: of Django 6, or of the package django-tasks before it.
 
 ::
 

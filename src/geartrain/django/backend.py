@@ -10,16 +10,20 @@ import threading
 from typing import Any
 
 from django.core.cache import caches
-from django.tasks.backends.base import BaseTaskBackend
-from django.tasks.base import Task, TaskResult, TaskResultStatus
-from django.tasks.exceptions import TaskResultDoesNotExist
-from django.tasks.signals import task_enqueued
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from geartrain.client.options import PriorityLike
 from geartrain.client.sync import Client
 from geartrain.django.message import from_record, to_record, to_workload
+from geartrain.django.tasks import (
+    BaseTaskBackend,
+    Task,
+    TaskResult,
+    TaskResultDoesNotExist,
+    TaskResultStatus,
+    task_enqueued,
+)
 from geartrain.errors import ConfigurationError, ServerUnavailable
 
 _OPTIONS = ("servers", "namespace", "results", "result_seconds", "tls")

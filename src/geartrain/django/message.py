@@ -21,8 +21,9 @@ import json
 from datetime import datetime
 from typing import Any
 
-from django.tasks.base import Task, TaskError, TaskResult, TaskResultStatus
 from django.utils.module_loading import import_string
+
+from geartrain.django.tasks import Task, TaskError, TaskResult, TaskResultStatus
 
 _TIMES = ("enqueued_at", "started_at", "finished_at", "last_attempted_at")
 

@@ -7,13 +7,19 @@ from traceback import format_exception
 from typing import Any
 
 from django import db
-from django.tasks.base import TaskContext, TaskError, TaskResult, TaskResultStatus
-from django.tasks.signals import task_finished, task_started
 from django.utils import timezone
-from django.utils.json import normalize_json
 
 from geartrain.django.backend import GearmanBackend
 from geartrain.django.message import from_record
+from geartrain.django.tasks import (
+    TaskContext,
+    TaskError,
+    TaskResult,
+    TaskResultStatus,
+    normalize_json,
+    task_finished,
+    task_started,
+)
 from geartrain.errors import Fail
 from geartrain.worker.job import Job
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from django import db
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, task_backends
 
 from geartrain.django.backend import GearmanBackend
 from geartrain.django.running import Runner
+from geartrain.django.tasks import DEFAULT_TASK_BACKEND_ALIAS, task_backends
 from geartrain.worker.sync import Worker
 
 
