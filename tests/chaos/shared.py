@@ -157,6 +157,7 @@ class World:
         while self._submitting:
             batch = []
             for _ in range(chance.randrange(1, 12)):
+                asked = time.monotonic()
                 workload = b"%d.%d" % (number, chance.getrandbits(60))
                 key = b"key%d" % chance.randrange(40) if chance.random() < 0.1 else b""
                 if not key and chance.random() < 0.1:
@@ -165,7 +166,7 @@ class World:
                 else:
                     kind = chance.choice((T.SUBMIT_JOB_BG, T.SUBMIT_JOB_HIGH_BG))
                     wire.send(kind, b"f", key, workload)
-                batch.append(Promise(workload, bool(key), time.monotonic()))
+                batch.append(Promise(workload, bool(key), asked))
             for promise in batch:
                 heard = wire.receive()
                 if heard.number == T.JOB_CREATED:
