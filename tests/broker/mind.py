@@ -48,6 +48,9 @@ class Ear(Peer):
     def renege(self, ticket: int, code: bytes, text: bytes) -> None:
         self.said.append(("reneged", ticket, code, text))
 
+    def assign(self, ticket: int, job: Job | None) -> None:
+        self.said.append(("assigned", ticket, None if job is None else job.handle))
+
     def noop(self) -> None:
         self.said.append(("noop",))
 

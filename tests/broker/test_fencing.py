@@ -99,16 +99,6 @@ def test_job_whose_worker_is_lost_after_the_end_waits(holder: Holder) -> None:
     assert holder.grab() == b"a"
 
 
-def test_epoch_job_that_is_due_after_the_end_waits(holder: Holder) -> None:
-    holder.ask(holder.client, workload=b"a", when=int(holder.mind.wall) + 12)
-    holder.store_all()
-    holder.expire()
-    holder.mind.pass_time(5.0)
-    assert holder.grab() is None
-    holder.prolong()
-    assert holder.grab() == b"a"
-
-
 def test_job_that_is_cancelled_after_the_end_does_not_come_back(holder: Holder) -> None:
     job = holder.keep(b"a")
     holder.expire()

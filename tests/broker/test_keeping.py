@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from geartrain.broker.tables import KEPT, Job
+from geartrain.broker.tables import KEPT, WRITING, Job
 from tests.broker.mind import NORMAL, Ear, Mind, Said
 
 
@@ -35,7 +35,7 @@ class Keeper:
     def answer(self, *jobs: Job) -> None:
         """The store has written."""
         for job in jobs or self.batch:
-            self.broker.stored(job)
+            self.broker.stored(job, job.kept == WRITING)
         self.mind.agree()
 
     def fail(self, *jobs: Job) -> None:
@@ -303,22 +303,32 @@ def test_epoch_job_is_stored_before_it_waits_for_its_time() -> None:
     assert answers(client) == [("redeemed", 0, job.handle)]
     assert worker.grab() is None
 
+    assert keeper.mind.counts() == (1, 0, 1)
+
     keeper.mind.pass_time(11)
+    assert worker.grab() is None
+    keeper.broker.pooled(b"f", NORMAL, 1, True)
 
-    assert worker.grab() is job
+    assert [claim.jobs for claim in keeper.broker.take_claims()] == [100]
+    keeper.broker.restore(job.handle, b"f", b"", b"w", NORMAL, b"", 0)
+    keeper.broker.claimed(b"f", NORMAL, 1)
+    keeper.mind.agree()
+    assert worker.grab_workload() == b"w"
+    assert keeper.mind.counts() == (1, 1, 1)
 
 
-def test_epoch_job_whose_time_comes_while_it_is_stored_runs_at_once() -> None:
+def test_epoch_job_whose_time_has_come_before_it_is_stored_waits_for_nothing() -> None:
     keeper = Keeper()
     worker = keeper.mind.worker()
     keeper.ask(keeper.mind.join(), when=int(keeper.mind.wall) + 2)
-    [job] = keeper.take()
     keeper.mind.pass_time(5)
+    [job] = keeper.take()
     assert worker.grab() is None
 
     keeper.answer()
 
     assert worker.grab() is job
+    assert job.when == 0
 
 
 def test_job_that_runs_out_of_attempts_is_forgotten() -> None:
@@ -392,7 +402,7 @@ def test_limit_counts_jobs_that_are_being_stored() -> None:
 def test_job_comes_back_as_it_was() -> None:
     keeper = Keeper()
     worker = keeper.mind.sleeper()
-    keeper.broker.page(b"f", 2)
+    keeper.broker.page(b"f", 0, 2, 0)
     assert keeper.mind.counts() == (2, 0, 1)
 
     back = keeper.broker.restore(b"H:test:x", b"f", b"u", b"w", 0, b"r", 3)

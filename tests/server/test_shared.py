@@ -125,7 +125,8 @@ def test_queued_jobs_of_a_server_that_stops_are_the_others_at_once(a: Keeping, b
     worker = worker_of(b)
     began = time.monotonic()
     a.process.terminate()
-    assert [done(worker, next_job(worker)) for _ in names] == names
+    # What the first server did not hold for its own worker came to the second before.
+    assert sorted(done(worker, next_job(worker)) for _ in names) == names
     assert time.monotonic() - began < patient(LEASE)
 
 

@@ -20,6 +20,7 @@ from geartrain.broker import (
     progress,
     retrying,
     timekeeping,
+    windows,
 )
 from geartrain.broker.graveyard import Burial
 from geartrain.broker.state import Counters, HandleMaker, Rules, State
@@ -122,6 +123,12 @@ class Broker:
         """GRAB_JOB*: the job that this peer runs from now on, or None."""
         return dispatch.grab(self.state, peer)
 
+    def hold_out(self, peer: Peer) -> bool:
+        """After ``grab`` found none: True if one may come, and ``assign`` is promised."""
+        if not self.state.asking:
+            return False
+        return dispatch.hold_out(self.state, peer)
+
     def pre_sleep(self, peer: Peer) -> None:
         """PRE_SLEEP: the peer is told ``noop`` now if there is work, else when there is."""
         dispatch.sleep(self.state, peer)
@@ -223,9 +230,17 @@ class Broker:
         """A job of the dead set in memory is to be done again; False if its key is taken."""
         return keeping.revive(self.state, handle)
 
-    def stored(self, job: Job) -> None:
-        """It is on the disk: it may be done, and its submitters are told."""
-        keeping.stored(self.state, job)
+    def take_claims(self) -> list[windows.Claim]:
+        """Lines of which more should be claimed, the most urgent first."""
+        return windows.take_claims(self.state)
+
+    def stored(self, job: Job, mine: bool = True) -> None:
+        """It is on the disk: it may be done, and its submitters are told.
+
+        Args:
+            mine: we hold the row; else it is in the pool, or waits for its time.
+        """
+        keeping.stored(self.state, job, mine)
 
     def merged(self, job: Job, handle: bytes) -> None:
         """The store has a job with this key already: that one's handle is the answer."""
@@ -271,9 +286,30 @@ class Broker:
             self.state, handle, name, unique, workload, priority, reducer, attempts
         )
 
-    def page(self, name: bytes, count: int) -> None:
-        """So many jobs of this function are in the store and not in memory."""
-        keeping.page(self.state, name, count)
+    def claimed(self, name: bytes, priority: int, found: int) -> None:
+        """A claim has brought so many jobs, all restored; after 0 of them, count with ``page``."""
+        keeping.claimed(self.state, name, priority, found)
+
+    def page(self, name: bytes, priority: int, ready: int, dormant: int) -> None:
+        """So many jobs of this line are in the store and not in memory."""
+        keeping.page(self.state, name, priority, ready, dormant)
+
+    def pooled(self, name: bytes, priority: int, count: int, ripe: bool) -> None:
+        """So many jobs of this line may be claimed from now on.
+
+        Args:
+            ripe: they were delayed; else nobody knew of them.
+        """
+        keeping.pooled(self.state, name, priority, count, ripe)
+
+    def paged_lines(self) -> list[tuple[bytes, int]]:
+        """Function and priority of each line of which something is only in the store."""
+        return keeping.paged_lines(self.state)
+
+    def stop_accepting(self) -> None:
+        """Take no new jobs; what is only in the store stays there, and nobody waits for it."""
+        self.rules.accept_new_work = False
+        keeping.release_all(self.state)
 
     # ── time ─────────────────────────────────────────────────────────────────
 
@@ -284,6 +320,8 @@ class Broker:
     def end_turn(self) -> None:
         """Called after all that happened in one turn, before anything is sent."""
         dispatch.see_to_restless(self.state)
+        if self.state.fresh:
+            dispatch.serve_grabbers(self.state, False)
 
     def next_deadline(self) -> float:
         """Seconds until ``tick`` has something to do; 0.0 for now, -1.0 for never."""

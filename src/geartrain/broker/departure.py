@@ -16,11 +16,14 @@ from geartrain.broker.dispatch import (
     retire,
     wake,
 )
+from geartrain.broker.paging import changed, drop, uncount, unplace
 from geartrain.broker.policies import WORKER_LOST
 from geartrain.broker.retrying import lose
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
+    BEHIND,
     DELAYED,
+    PAGED,
     QUEUED,
     RUNNING,
     STORING,
@@ -29,6 +32,7 @@ from geartrain.broker.tables import (
     Job,
     Peer,
 )
+from geartrain.broker.windows import look, tail_of
 
 
 def leave(state: State, peer: Peer) -> None:
@@ -60,6 +64,9 @@ def detach(state: State, job: Job, peer: Peer) -> None:
     rest_of = [entry for entry in job.entries() if entry is not peer]
     job.client = rest_of[0] if rest_of else None
     job.others = rest_of[1:] if len(rest_of) > 1 else None
+    if job.state == PAGED and job.client is None:
+        drop(state, job)
+        return
     if job.wanted or job.state == RUNNING:
         return
     state.counters.abandoned += 1
@@ -73,6 +80,10 @@ def take_out(state: State, job: Job) -> None:
     if job.state == QUEUED:
         function.line(job.priority).leave(job)
         function.queued -= 1
+        tails = function.tails
+        if tails is not None:
+            tails[job.priority].bytes -= len(job.workload)
+            look(state, tails[job.priority])
     elif job.state == DELAYED:
         function.delayed -= 1
         if job.limit is not None:
@@ -80,6 +91,18 @@ def take_out(state: State, job: Job) -> None:
             job.limit = None
     elif job.state == STORING:
         function.storing -= 1
+        way = unplace(job)
+        if way is not None:
+            changed(state, way)
+    elif job.state == PAGED:
+        paged = tail_of(function, job.priority)
+        uncount(state, paged, job.when > 0)
+        changed(state, paged)
+    elif job.state == BEHIND:
+        behind = tail_of(function, job.priority).behind
+        assert behind is not None
+        behind.leave(job)
+        function.behind -= 1
 
 
 def cant_do(state: State, peer: Peer, name: bytes) -> None:

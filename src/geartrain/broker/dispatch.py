@@ -16,6 +16,7 @@ Source: protocol reference, 2.4 and 2.5; the scheme is explained in ``tables``.
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from typing import Final
 
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
@@ -26,11 +27,16 @@ from geartrain.broker.tables import (
     STORING,
     Crew,
     Function,
+    Grabber,
     Job,
     Peer,
     Ring,
 )
+from geartrain.broker.windows import expects, look, look_all
 from geartrain.terms import HIGH, LOW, NORMAL
+
+#: A worker waits so long for a job that is on its way, before it hears NO_JOB.
+HELD_SECONDS: Final = 5.0
 
 # ── work for a crew ──────────────────────────────────────────────────────────
 
@@ -42,6 +48,9 @@ def enqueue(state: State, job: Job) -> None:
     priority = job.priority
     function.line(priority).push(job)
     function.queued += 1
+    tails = function.tails
+    if tails is not None:
+        tails[priority].bytes += len(job.workload)
     if state.rules.strict_order:
         priority = HIGH
     parked = function.parked(priority)
@@ -51,6 +60,8 @@ def enqueue(state: State, job: Job) -> None:
         parked.clear()
     if function.hopeful:
         wake(state, function)
+    if state.grabbers:
+        state.fresh = True
 
 
 def line_up(state: State, job: Job) -> None:
@@ -183,6 +194,13 @@ def grab(state: State, peer: Peer) -> Job | None:
         job.worker = peer
         function = job.function
         function.running += 1
+        tails = function.tails
+        if tails is not None:
+            tail = tails[job.priority]
+            tail.bytes -= len(job.workload)
+            tail.taken += 1
+            if tail.ready:
+                look(state, tail)
         peer.running[job.handle] = job
         seconds = peer.abilities[function.name]
         if seconds > 0.0:
@@ -191,6 +209,45 @@ def grab(state: State, peer: Peer) -> Job | None:
     if was_for is not None and was_for.queued > was_for.roused:
         wake(state, was_for)
     return job
+
+
+def hold_out(state: State, peer: Peer) -> bool:
+    """A worker has found nothing: promise it an answer if a job is on its way from the store.
+
+    So NO_JOB means that there is none, for those who ask and go away again. It is given
+    any job that comes meanwhile; and does not wait long for a store that says nothing.
+
+    Returns:
+        False when nothing is on its way.
+    """
+    if not expects(state, peer):
+        return False
+    due = state.steady + HELD_SECONDS
+    state.grabbers.append(Grabber(peer, peer.promise(), due))
+    return True
+
+
+def serve_grabbers(state: State, alive: bool) -> None:
+    """Answer those who wait for jobs from the store, as far as there are any.
+
+    Args:
+        alive: the store has just answered, so that the others may wait on.
+    """
+    state.fresh = False
+    waiting, state.grabbers = state.grabbers, []
+    for grabber in waiting:
+        peer = grabber.peer
+        if peer.gone:
+            continue
+        crew = peer.crew
+        if crew is not None and peek(state, crew) is not None:
+            peer.assign(grabber.ticket, grab(state, peer))
+        elif (alive or grabber.due > state.steady) and expects(state, peer):
+            if alive:
+                grabber.due = state.steady + HELD_SECONDS
+            state.grabbers.append(grabber)
+        else:
+            peer.assign(grabber.ticket, None)
 
 
 def sleep(state: State, peer: Peer) -> None:
@@ -414,6 +471,8 @@ def learn(state: State, peer: Peer, function: Function, seconds: float) -> None:
     # The function's own name: one copy for all workers, and its hash is known.
     peer.abilities[function.name] = seconds
     function.workers += 1
+    if function.paged:
+        look_all(state, function)
     crew = peer.crew
     if alone and crew is not None:
         _add(state, crew, function)

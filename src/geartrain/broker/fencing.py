@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from geartrain.broker import progress
 from geartrain.broker.departure import take_out
+from geartrain.broker.dispatch import line_up
 from geartrain.broker.keeping import let_go, redeem
+from geartrain.broker.queues import Entry
 from geartrain.broker.state import FOR_EVER, State
 from geartrain.broker.tables import (
     FORGOTTEN,
@@ -38,14 +40,19 @@ def fence(state: State) -> None:
         for line in (function.high, function.normal, function.low):
             if not line.live:
                 continue
+            stay: list[Entry] = []
             for entry in line.waiting():
                 assert isinstance(entry, Job)
-                if entry.kept == KEPT:
-                    line.leave(entry)
+                if entry.kept != KEPT:
+                    stay.append(entry)
+                else:
                     function.queued -= 1
+                    if function.tails is not None:
+                        function.tails[entry.priority].bytes -= len(entry.workload)
                     function.storing += 1
                     entry.state = STORING
                     aside.append(entry)
+            line.keep(stay)
 
 
 def unfence(state: State, until: float) -> None:
@@ -57,7 +64,9 @@ def unfence(state: State, until: float) -> None:
     aside, state.aside = state.aside, []
     for job in aside:
         if job.state == STORING and job.kept == KEPT:
-            let_go(state, job)
+            # Older than what is only in the store, so not behind that.
+            job.function.storing -= 1
+            line_up(state, job)
     doubted, state.doubted = state.doubted, []
     for job in doubted:
         if job.kept == KEPT or job.kept == FORGOTTEN:

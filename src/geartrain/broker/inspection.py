@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from geartrain.broker.state import State
 from geartrain.broker.tables import RUNNING, STATE_NAMES, Job
+from geartrain.terms import HIGH, LOW, NORMAL
 
 
 class FunctionRow:
@@ -82,13 +83,21 @@ def function_row(state: State, name: bytes) -> FunctionRow | None:
     function = state.functions.get(name)
     if function is None:
         return None
+    high, normal, low = function.high.live, function.normal.live, function.low.live
+    tails = function.tails
+    if tails is not None:
+        high += tails[HIGH].length
+        normal += tails[NORMAL].length
+        low += tails[LOW].length
+        for tail in tails:
+            normal += tail.dormant
     return FunctionRow(
         name,
         function.total,
         function.running,
-        function.high.live,
-        function.normal.live + function.delayed,
-        function.low.live,
+        high,
+        normal + function.delayed,
+        low,
         function.workers,
     )
 

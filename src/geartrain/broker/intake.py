@@ -10,6 +10,7 @@ Source: protocol reference, 2.2, 2.6, 2.12 and 2.13.
 from __future__ import annotations
 
 from geartrain.broker.dispatch import enqueue
+from geartrain.broker.paging import follow
 from geartrain.broker.progress import remember_unique
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
@@ -116,8 +117,10 @@ def submit(
         job.state = DELAYED
         function.delayed += 1
         job.limit = state.epochs.set(float(when), job)
-    else:
+    elif function.tails is None:
         enqueue(state, job)
+    else:
+        follow(state, job)
     peer.job_created(job.handle)
 
 

@@ -15,20 +15,25 @@ from collections.abc import Iterator
 from geartrain.broker.queues import Alarm, AlarmClock
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
+    BEHIND,
     DELAYED,
     HOPE,
     KEPT,
     OVER,
+    PAGED,
+    POOLING,
     QUEUED,
     RUNNING,
     STATE_NAMES,
     STORING,
+    WRITING,
     Crew,
     Function,
     Job,
     Peer,
     Ring,
 )
+from geartrain.broker.windows import window
 from geartrain.terms import HIGH, LOW, NORMAL, PRIORITY_NAMES
 
 PRIORITIES = (HIGH, NORMAL, LOW)
@@ -53,6 +58,7 @@ def faults(state: State) -> Iterator[str]:
     """Everything that does not agree, a sentence each."""
     yield from _jobs(state)
     yield from _lines(state)
+    yield from _tails(state)
     yield from _counters(state)
     yield from _keys(state)
     yield from _attachments(state)
@@ -93,7 +99,7 @@ def _jobs(state: State) -> Iterator[str]:
             yield f"{_job(job)} is over, but still in the table of jobs"
         if not job.wanted:
             yield f"{_job(job)} waits although nobody wants it"
-        if job.waiting != (job.state == QUEUED):
+        if job.waiting != (job.state in (QUEUED, BEHIND)):
             yield f"{_job(job)} {'waits' if job.waiting else 'does not wait'} in a line"
 
 
@@ -122,6 +128,59 @@ def _lines(state: State) -> Iterator[str]:
             yield f"{_job(job)} stands in lines {seen[job.handle]} times"
 
 
+def _tails(state: State) -> Iterator[str]:
+    """What is counted of the tails adds up; who waits behind one has somebody before him."""
+    behind: Counter[bytes] = Counter()
+    for function in state.functions.values():
+        if function.tails is None:
+            if function.paged or function.behind:
+                yield f"{_function(function)} has no tails, but {function.paged} paged jobs"
+            continue
+        paged = 0
+        for tail in function.tails:
+            name = _line(function, tail.priority)
+            if min(tail.ready, tail.dormant, tail.coming, tail.mining, tail.bytes) < 0:
+                yield f"{name}: something is counted below 0"
+            paged += tail.ready + tail.dormant
+            waiting = [] if tail.behind is None else tail.behind.waiting()
+            for entry in waiting:
+                if not isinstance(entry, Job) or entry.state != BEHIND:
+                    yield f"{name}: {entry!r} does not wait behind"
+                    continue
+                behind[entry.handle] += 1
+            handles = [entry.handle for entry in waiting if isinstance(entry, Job)]
+            if handles != sorted(handles):
+                yield f"{name}: those behind are not in order: {handles}"
+            tail_lives = tail.ready or tail.coming or tail.asked
+            if waiting and not tail_lives:
+                yield f"{name}: {len(waiting)} wait behind nobody"
+            line = function.line(tail.priority)
+            size = sum(len(job.workload) for job in line.waiting() if isinstance(job, Job))
+            if tail.bytes != size:
+                yield f"{name}: bytes = {tail.bytes}, a recount says {size}"
+            wanted = tail.ready and not line.live and window(state, tail)
+            if wanted and state.rules.accept_new_work and not tail.asked:
+                yield f"{name} is empty, {tail.ready} are in the store, and nobody asks for them"
+            for what, counted, kept in (
+                ("coming", tail.coming, POOLING), ("mining", tail.mining, WRITING),
+            ):  # fmt: skip
+                recount = sum(
+                    1
+                    for job in state.jobs.values()
+                    if job.function is function and job.priority == tail.priority
+                    if job.state == STORING and job.kept == kept and not job.when
+                )
+                if counted != recount:
+                    yield f"{name}: {what} = {counted}, a recount says {recount}"
+        if function.paged != paged:
+            yield f"{_function(function)}: paged = {function.paged}, its tails say {paged}"
+    for job in state.jobs.values():
+        if behind[job.handle] != (1 if job.state == BEHIND else 0):
+            yield f"{_job(job)} stands behind a tail {behind[job.handle]} times"
+        if job.state == PAGED and (job.client is None or job.workload or job.kept != KEPT):
+            yield f"{_job(job)} is paged, and more of it is here than those who wait"
+
+
 def _counters(state: State) -> Iterator[str]:
     """What is counted as it happens is what a recount finds."""
     memory = sum(job.cost for job in state.jobs.values())
@@ -139,6 +198,7 @@ def _counters(state: State) -> Iterator[str]:
             ("queued", function.queued, states[name, QUEUED]),
             ("delayed", function.delayed, states[name, DELAYED]),
             ("storing", function.storing, states[name, STORING]),
+            ("behind", function.behind, states[name, BEHIND]),
             ("running", function.running, states[name, RUNNING]),
             ("workers", function.workers, workers[name]),
             ("roused", function.roused, roused[name]),

@@ -10,13 +10,28 @@ from __future__ import annotations
 
 from geartrain.broker import progress
 from geartrain.broker.departure import take_out
-from geartrain.broker.dispatch import line_up
+from geartrain.broker.dispatch import serve_grabbers
 from geartrain.broker.intake import make_function
+from geartrain.broker.paging import (
+    admit,
+    changed,
+    follow,
+    page_in,
+    page_out,
+    place,
+    release,
+    remember,
+    uncount,
+    unplace,
+)
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
+    BEHIND,
     DELAYED,
     FORGOTTEN,
     KEPT,
+    PAGED,
+    POOLING,
     QUEUED,
     STORING,
     UNKEPT,
@@ -24,6 +39,7 @@ from geartrain.broker.tables import (
     WRITING,
     Job,
 )
+from geartrain.broker.windows import answered, look, measure, tail_of
 
 
 def take_adds(state: State, most: int, most_bytes: int) -> list[Job]:
@@ -48,26 +64,39 @@ def take_adds(state: State, most: int, most_bytes: int) -> list[Job]:
         if taken and size > most_bytes:
             break
         at += 1
-        job.kept = WRITING
+        place(state, job)
         taken.append(job)
     del adds[:at]
     return taken
 
 
-def stored(state: State, job: Job) -> None:
-    """The row is written: the job may be done, and its submitters are told."""
-    if job.kept == WRITING:
+def stored(state: State, job: Job, mine: bool) -> None:
+    """The row is written: the job may be done, and its submitters are told.
+
+    Args:
+        mine: we hold the row; else it is in the pool, or waits for its time.
+    """
+    if job.kept == WRITING or job.kept == POOLING:
+        tail = unplace(job)
         job.kept = KEPT
         if job.state == STORING:
-            let_go(state, job)
+            if mine and not job.when:
+                let_go(state, job)
+                if tail is not None:
+                    changed(state, tail)
+            else:
+                page_out(state, job)
     redeem(job, job.handle)
 
 
 def stored_elsewhere(state: State, job: Job) -> None:
     """Its row was written by an earlier try, and is no longer ours: its submitters are told."""
     redeem(job, job.handle)
-    if job.kept == WRITING:
+    if job.kept == WRITING or job.kept == POOLING:
+        tail = unplace(job)
         job.kept = KEPT
+        if tail is not None:
+            changed(state, tail)
 
 
 def merged(state: State, job: Job, handle: bytes) -> None:
@@ -101,17 +130,19 @@ def redeem(job: Job, handle: bytes) -> None:
 
 def _unkeep(state: State, job: Job) -> None:
     """Nobody may rely on it any more but those who wait for it."""
-    if job.kept != WRITING and job.kept != WISHED:
+    if job.kept != WRITING and job.kept != WISHED and job.kept != POOLING:
         return
+    tail = unplace(job)
     job.kept = UNKEPT
     job.background = False
     if job.client is not None:
         if job.state == STORING:
             let_go(state, job)
-        return
-    if job.state == STORING or job.state == QUEUED:
+    elif job.state == STORING or job.state == QUEUED or job.state == BEHIND:
         take_out(state, job)
         progress.end(state, job)
+    if tail is not None:
+        changed(state, tail)
 
 
 def let_go(state: State, job: Job) -> None:
@@ -123,7 +154,7 @@ def let_go(state: State, job: Job) -> None:
         function.delayed += 1
         job.limit = state.epochs.set(float(job.when), job)
     else:
-        line_up(state, job)
+        follow(state, job)
 
 
 def restore(
@@ -141,8 +172,9 @@ def restore(
     Returns:
         False when it is here already.
     """
-    if handle in state.jobs:
-        return False
+    known = state.jobs.get(handle)
+    if known is not None:
+        return _reclaim(state, known, workload)
     function = state.functions.get(name)
     if function is None:
         function = make_function(state, name)
@@ -152,16 +184,9 @@ def restore(
     job.attempts = attempts
     state.memory += job.cost
     state.jobs[handle] = job
-    if unique:
-        job.by_workload = unique == b"-" and len(workload) > 0
-        holder = function.by_workload if job.by_workload else function.uniques
-        if (job.by_workload or unique != b"-") and (
-            workload if job.by_workload else unique
-        ) not in holder:
-            progress.remember_unique(state, job)
-    if function.paged > 0:
-        function.paged -= 1
-    line_up(state, job)
+    remember(state, job)
+    uncount(state, tail_of(function, priority), False)
+    admit(state, job)
     return True
 
 
@@ -189,15 +214,102 @@ def revive(state: State, handle: bytes) -> bool:
     if unique and (by_workload or unique != b"-"):
         job.by_workload = by_workload
         progress.remember_unique(state, job)
-    line_up(state, job)
+    follow(state, job)
     return True
 
 
-def page(state: State, name: bytes, count: int) -> None:
-    """So many jobs of a function are in the store and not in memory."""
+def _reclaim(state: State, job: Job, workload: bytes) -> bool:
+    """A claim brings a job of which something is here."""
+    if job.state == PAGED:
+        job.when = 0
+        uncount(state, tail_of(job.function, job.priority), False)
+        page_in(state, job, workload)
+        return True
+    if job.state == STORING and job.kept == POOLING:
+        # The claim has overtaken the answer of the commit, and proves it.
+        unplace(job)
+        job.kept = KEPT
+        job.when = 0
+        job.function.storing -= 1
+        redeem(job, job.handle)
+        admit(state, job)
+        return True
+    return False
+
+
+def claimed(state: State, name: bytes, priority: int, found: int) -> None:
+    """A claim has brought so many jobs of a line; each was restored before this is said.
+
+    After one that brought none, though there should be some, nobody asks again until
+    the line is counted with ``page``.
+    """
     function = state.functions.get(name)
     if function is None:
-        if count == 0:
+        return
+    tail = tail_of(function, priority)
+    measure(state, tail)
+    answered(state, tail)
+    if found == 0 and tail.ready:
+        release(state, tail)
+    else:
+        tail.asked = False
+        changed(state, tail)
+    serve_grabbers(state, found > 0)
+
+
+def page(state: State, name: bytes, priority: int, ready: int, dormant: int) -> None:
+    """So many jobs of a line are in the store and not in memory.
+
+    Args:
+        ready: those that may be claimed.
+        dormant: those that wait for their time.
+    """
+    function = state.functions.get(name)
+    if function is None:
+        if ready == 0 and dormant == 0:
             return
         function = make_function(state, name)
-    function.paged = count
+    tail = tail_of(function, priority)
+    function.paged += ready + dormant - tail.ready - tail.dormant
+    tail.ready = ready
+    tail.dormant = dormant
+    tail.since = b""
+    # Nobody knows of these whether they have keys.
+    function.keyed = function.paged > 0
+    tail.asked = False
+    answered(state, tail)
+    changed(state, tail)
+
+
+def pooled(state: State, name: bytes, priority: int, count: int, ripe: bool) -> None:
+    """So many rows of a line have come to the pool, in time or at somebody's word."""
+    function = state.functions.get(name)
+    if function is None:
+        function = make_function(state, name)
+    tail = tail_of(function, priority)
+    known = min(count, tail.dormant) if ripe else 0
+    tail.dormant -= known
+    tail.ready += count
+    tail.since = b""
+    function.paged += count - known
+    function.keyed = True
+    look(state, tail)
+
+
+def paged_lines(state: State) -> list[tuple[bytes, int]]:
+    """Function and priority of each line that has a tail."""
+    found: list[tuple[bytes, int]] = []
+    for function in state.functions.values():
+        if function.tails is not None and function.paged:
+            for tail in function.tails:
+                if tail.ready or tail.dormant:
+                    found.append((function.name, tail.priority))
+    return found
+
+
+def release_all(state: State) -> None:
+    """Nothing is claimed any longer: who waits behind the tails goes on."""
+    for function in state.functions.values():
+        if function.tails is not None:
+            for tail in function.tails:
+                release(state, tail)

@@ -69,6 +69,17 @@ class Fifo:
             self.head = 0
         return entry
 
+    def first(self) -> Entry | None:
+        """The entry that has waited longest, still in line; or None."""
+        if self.live == 0:
+            return None
+        items = self.items
+        head = self.head
+        while not items[head].waiting:
+            head += 1
+        self.head = head
+        return items[head]
+
     def leave(self, entry: Entry) -> None:
         """Leave the line early."""
         entry.waiting = False
@@ -81,6 +92,16 @@ class Fifo:
         if stale >= SWEEP_FROM and stale > self.live:
             self.items = [entry for entry in self.items[self.head :] if entry.waiting]
             self.head = 0
+
+    def keep(self, entries: list[Entry]) -> None:
+        """Only these stay in line; the others have left, and may come again."""
+        for entry in self.waiting():
+            entry.waiting = False
+        for entry in entries:
+            entry.waiting = True
+        self.items = entries
+        self.head = 0
+        self.live = len(entries)
 
     def waiting(self) -> list[Entry]:
         """Everyone in line, longest wait first (a copy: for inspection)."""

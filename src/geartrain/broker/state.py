@@ -22,8 +22,10 @@ from geartrain.broker.tables import (
     Asker,
     Crew,
     Function,
+    Grabber,
     Job,
     Peer,
+    Tail,
 )
 
 #: 2020-01-01, in milliseconds since 1970: ids count from here.
@@ -57,6 +59,11 @@ class Rules:
         durable: background jobs are stored before they are answered for.
         buries: the dead set is in the store.
         policies: what was decided for single functions; see ``policies``.
+        shared: other servers have the same store.
+        idle_window: jobs of a line kept in memory while nobody can do them.
+        least_window: jobs of a line kept in memory at least, while somebody can.
+        most_window: jobs of a line kept in memory at most, if there is a store.
+        window_bytes: bodies of a line kept in memory at most, if there is a store.
     """
 
     def __init__(self) -> None:
@@ -75,6 +82,11 @@ class Rules:
         self.durable = False
         self.buries = False
         self.policies = Policies()
+        self.shared = False
+        self.idle_window = 100
+        self.least_window = 100
+        self.most_window = 1000
+        self.window_bytes = 4 * 2**20
 
 
 class Counters:
@@ -244,6 +256,13 @@ class State:
         self.burials: list[Burial] = []
         #: The dead set, if it is not in the store.
         self.graveyard = Graveyard()
+        self.hungry: list[Tail] = []
+        #: Lines of which more is on its way from the store.
+        self.asking: dict[Tail, None] = {}
+        #: Workers that wait for that, the one that has waited longest first.
+        self.grabbers: list[Grabber] = []
+        #: A job has lined up since they were looked through.
+        self.fresh = False
         #: There is something in these lists.
         self.wishes = False
         #: Up to when stored jobs may be handed out, by the steady clock; see ``fencing``.

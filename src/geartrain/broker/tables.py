@@ -43,23 +43,35 @@ from geartrain.terms import LOW, NORMAL
 #              |     due          '---------------------'     | out of attempts
 #              | cancel                                       v
 #              '-----------------------------------------> [OVER]
+#
+# Where a line is longer than its head (see ``paging``): what is stored and waits goes
+# to the store's keeping, and is [PAGED] here if somebody is attached to it, else not
+# known at all; what is in memory and younger than that is [BEHIND], not QUEUED.
+#
+#     [STORING] -- stored, no room in the head --> [PAGED] -- claimed --> [QUEUED]
+#     submit, or stored, while there is a tail --> [BEHIND] -- the tail is gone --> [QUEUED]
 QUEUED: Final = 0
 DELAYED: Final = 1
 RUNNING: Final = 2
 OVER: Final = 3
 STORING: Final = 4
-STATE_NAMES: Final = ("queued", "delayed", "running", "over", "storing")
+BEHIND: Final = 5
+PAGED: Final = 6
+STATE_NAMES: Final = ("queued", "delayed", "running", "over", "storing", "queued", "queued")
 
 # What a store knows of a job:
 #
 #   [UNKEPT] -- wish --> [WISHED] -- taken into a batch --> [WRITING] -- stored --> [KEPT]
 #                            \_______________________________/_____________________/
 #                                            over: [FORGOTTEN]
+#
+# What is written for the pool, and not for our head, is POOLING instead of WRITING.
 UNKEPT: Final = 0
 WISHED: Final = 1
 WRITING: Final = 2
 KEPT: Final = 3
 FORGOTTEN: Final = 4
+POOLING: Final = 5
 
 #: Room a job takes beside its own bytes, for the memory budget (measured: broker benchmarks).
 JOB_OVERHEAD_BYTES: Final = 480
@@ -79,7 +91,7 @@ class Job(Entry):
         attempts: times it was given out and came back.
         when: second since 1970 before which it may not run; 0 for none.
         limit: the alarm of its time limit, while it has one.
-        kept: what a store knows of it: UNKEPT, WISHED, WRITING, KEPT or FORGOTTEN.
+        kept: what a store knows of it: UNKEPT, WISHED, WRITING, POOLING, KEPT or FORGOTTEN.
         askers: who is told when it is stored, or that it is not.
     """
 
@@ -147,6 +159,52 @@ class Asker:
         self.ticket = ticket
 
 
+class Grabber:
+    """A worker that has asked for a job while one was on its way from the store."""
+
+    def __init__(self, peer: Peer, ticket: int, due: float) -> None:
+        self.peer = peer
+        self.ticket = ticket
+        self.due = due
+
+
+class Tail:
+    """What of one line is in the store and not in memory, and what waits behind it.
+
+    Attributes:
+        ready: rows in the pool.
+        dormant: rows that wait for their time.
+        coming: jobs that are being written to the pool.
+        mining: jobs that are being written for the head.
+        since: the handle of the first job of the tail; empty if nobody knows.
+        behind: jobs in memory that are younger than all these; None if there never were any.
+        bytes: bodies in the head.
+        asked: more is being claimed for the head.
+        rate: jobs a second that left the head, lately.
+        taken, measured_at: jobs that left the head since that was measured, and when it was.
+    """
+
+    def __init__(self, function: Function, priority: int) -> None:
+        self.function = function
+        self.priority = priority
+        self.ready = 0
+        self.dormant = 0
+        self.coming = 0
+        self.mining = 0
+        self.since = b""
+        self.behind: Fifo | None = None
+        self.bytes = 0
+        self.asked = False
+        self.rate = 0.0
+        self.taken = 0
+        self.measured_at = 0.0
+
+    @property
+    def length(self) -> int:
+        """Jobs that are ready and not in the head."""
+        return self.ready if self.behind is None else self.ready + self.behind.live
+
+
 class Function:
     """One function: who waits to be done, who could do it.
 
@@ -157,7 +215,10 @@ class Function:
         running: jobs being done now.
         delayed: epoch jobs whose time has not come.
         storing: jobs that are being stored, before anybody may do them.
-        paged: jobs that are in the store and not in memory.
+        paged: jobs that are in the store and not in memory, delayed ones included.
+        behind: jobs in memory that wait until what is in the store has gone before them.
+        keyed: some of the paged may have a unique key.
+        tails: by priority, what is known of the paged; None if there never were any.
         workers: connections that registered it.
         policy: what the operator decided for it; None for nothing.
         limits: ``maxqueue`` for high, normal, low; 0 for none.
@@ -183,6 +244,9 @@ class Function:
         self.delayed = 0
         self.storing = 0
         self.paged = 0
+        self.behind = 0
+        self.keyed = False
+        self.tails: list[Tail] | None = None
         self.workers = 0
         self.policy: Policy | None = None
         self.limited = False
@@ -212,7 +276,8 @@ class Function:
     @property
     def total(self) -> int:
         """Jobs that are not over, wherever they are."""
-        return self.queued + self.delayed + self.running + self.storing + self.paged
+        waiting = self.queued + self.behind + self.paged
+        return waiting + self.delayed + self.running + self.storing
 
 
 #: In ``Crew.retired``: the crew is among the function's hopeful, or it among the hopeless.
@@ -395,10 +460,10 @@ class Peer:
         raise NotImplementedError
 
     def promise(self) -> int:
-        """The answer to this submission comes later, in this place.
+        """The answer to this submission, or this grab, comes later, in this place.
 
         Returns:
-            A ticket for ``redeem`` or ``renege``, one of which follows.
+            A ticket for ``redeem``, ``renege`` or ``assign``, one of which follows.
         """
         raise NotImplementedError
 
@@ -417,6 +482,10 @@ class Peer:
             ticket: the last one given for this answer.
             more: it goes on; the peer asks again when this piece is on its way.
         """
+        raise NotImplementedError
+
+    def assign(self, ticket: int, job: Job | None) -> None:
+        """What was promised: the job that was grabbed, or that there is none."""
         raise NotImplementedError
 
     def refused(self, code: bytes, text: bytes) -> None:

@@ -9,7 +9,8 @@ Source: protocol reference, 2.5, 2.11 and 2.12.
 from __future__ import annotations
 
 from geartrain.broker import fencing
-from geartrain.broker.dispatch import line_up, pass_over
+from geartrain.broker.dispatch import pass_over, serve_grabbers
+from geartrain.broker.paging import follow
 from geartrain.broker.policies import TIMEOUT
 from geartrain.broker.retrying import lose
 from geartrain.broker.state import State
@@ -35,7 +36,7 @@ def tick(state: State, wall: float, steady: float) -> None:
             assert isinstance(due, Job)
             due.limit = None
             due.function.delayed -= 1
-            line_up(state, due)
+            follow(state, due)
     if state.limits.heap:
         while True:
             over = state.limits.ring(steady)
@@ -44,6 +45,8 @@ def tick(state: State, wall: float, steady: float) -> None:
             assert isinstance(over, Job)
             over.limit = None
             _time_is_up(state, over)
+    if state.grabbers and state.grabbers[0].due <= steady:
+        serve_grabbers(state, False)
     if state.roused.head < len(state.roused.dues):
         while True:
             late = state.roused.late(steady)
@@ -71,6 +74,10 @@ def next_deadline(state: State) -> float:
     roused = state.roused.next_due()
     if roused >= 0.0:
         left = max(0.0, roused - state.steady)
+        if soonest < 0.0 or left < soonest:
+            soonest = left
+    if state.grabbers:
+        left = max(0.0, state.grabbers[0].due - state.steady)
         if soonest < 0.0 or left < soonest:
             soonest = left
     return soonest

@@ -20,7 +20,7 @@ from typing import Final
 
 from geartrain.broker import progress
 from geartrain.broker.broker import Broker
-from geartrain.broker.tables import Peer
+from geartrain.broker.tables import Job, Peer
 from geartrain.errors import LineTooLong, ProtocolError
 from geartrain.frontends import admin
 from geartrain.frontends.port import House, Question
@@ -96,6 +96,8 @@ class GearConnection(Peer):
         #: A paged question whose answer is not over, and whether its next piece is wanted.
         self._asked: Question | None = None
         self._wants_more = False
+        #: By ticket, with which packet the worker asked for the job that is promised.
+        self._grabs: dict[int, int] | None = None
 
     def hang_up(self) -> None:
         """The connection is gone: keep nothing of what was on its way.
@@ -277,7 +279,13 @@ class GearConnection(Peer):
     def _grab(self, number: int) -> None:
         job = self.broker.grab(self)
         if job is None:
-            self.say(_NO_JOB)
+            if self.broker.hold_out(self):
+                grabs = self._grabs
+                if grabs is None:
+                    grabs = self._grabs = {}
+                grabs[self.holes[-1]] = number
+            else:
+                self.say(_NO_JOB)
             return
         handle = job.handle
         label = job.function.label
@@ -483,6 +491,23 @@ class GearConnection(Peer):
     def renege(self, ticket: int, code: bytes, text: bytes) -> None:
         """ERROR, where JOB_CREATED was promised."""
         self._fill(ticket, encode_response(c.ERROR, code, text))
+
+    def assign(self, ticket: int, job: Job | None) -> None:
+        """JOB_ASSIGN or NO_JOB, where it was promised."""
+        number = self._grabs.pop(ticket, c.GRAB_JOB) if self._grabs is not None else c.GRAB_JOB
+        if job is None:
+            self._fill(ticket, _NO_JOB)
+            return
+        args = [job.handle, job.function.name]
+        answer = c.JOB_ASSIGN
+        if number != c.GRAB_JOB:
+            answer = c.JOB_ASSIGN_UNIQ
+            args.append(job.unique)
+            if number == c.GRAB_JOB_ALL and job.reducer:
+                answer = c.JOB_ASSIGN_ALL
+                args.append(job.reducer)
+        args.append(job.workload)
+        self._fill(ticket, encode_response(answer, *args))
 
     def _fill(self, ticket: int, packet: bytes) -> None:
         holes = self.holes

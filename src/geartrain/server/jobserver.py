@@ -221,9 +221,9 @@ class JobServer:
         self.broker.rules.buries = True
         await writer.open()
         self._writer = writer
-        self._desk = Desk(writer.store, handles.prefix, self._send, writer.pooled)
-        left = len(self.broker.job_handles())
-        log.info("the queue is %s, %d jobs are ready", StoreUrl.parse(queue.url).text, left)
+        self._desk = Desk(writer.store, handles.prefix, self._send, writer.backlog.pooled)
+        left = sum(one.total for one in self.broker.state.functions.values())
+        log.info("the queue is %s, %d jobs are in it", StoreUrl.parse(queue.url).text, left)
 
     def _send(self) -> None:
         """The store has answered: say so."""
@@ -289,7 +289,7 @@ class JobServer:
         loop = self._loop
         if loop is None or self._draining_until:
             return
-        self.broker.rules.accept_new_work = False
+        self.broker.stop_accepting()
         timeout = self.settings.graceful_timeout
         self._draining_until = time.monotonic() + timeout if timeout else float("inf")
         left = len(self.broker.job_handles())
@@ -361,6 +361,8 @@ class JobServer:
         """Let what is due by the clocks happen now; for clocks that somebody turns."""
         if self._reactor is not None:
             self._ring()
+            if self._writer is not None:
+                self._writer.wake()
             if self._door is not None:
                 self._door.look()
             self._look_for_stalled(self._reactor)

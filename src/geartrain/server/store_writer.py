@@ -1,9 +1,10 @@
-"""The one that writes to the store, and reads back what was in it.
+"""The one that writes to the store.
 
 The broker writes down what it wishes of the store. Here that becomes batches: one
 commit is in flight, and meanwhile the next batch gathers, so that a busy server
 pays one fsync for hundreds of jobs and a lone job waits for nobody. When a batch
-is on the disk, the broker is told, and only then do clients hear JOB_CREATED.
+is on the disk, the broker is told, and only then do clients hear JOB_CREATED. What is
+in the store and not in memory comes back through ``backlog``.
 
 What may go wrong:
 
@@ -18,13 +19,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from geartrain.broker.broker import Broker
 from geartrain.broker.graveyard import Burial
-from geartrain.broker.tables import KEPT, STORING, WRITING, Job
+from geartrain.broker.tables import KEPT, PAGED, POOLING, WRITING, Job
 from geartrain.errors import ConfigurationError
+from geartrain.server.backlog import NOBODY, Backlog
 from geartrain.server.tenure import Tenure
 from geartrain.stores.ids import INSTANCES, coalescing_key, handle_of, id_of
 from geartrain.stores.port import (
@@ -32,7 +34,6 @@ from geartrain.stores.port import (
     Added,
     AddResult,
     Ambiguous,
-    Count,
     Ending,
     Give,
     JobId,
@@ -50,20 +51,11 @@ log = logging.getLogger("geartrain.server")
 #: One commit at most.
 BATCH_ADDS: Final = 1000
 BATCH_BYTES: Final = 4 * 2**20
-#: One claim at most.
-CLAIM_JOBS: Final = 1000
-CLAIM_BYTES: Final = 16 * 2**20
-#: Delayed rows moved at a time.
-DUE_ROWS: Final = 1000
 #: Seconds between tries while the store is down.
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
 #: Seconds without anything to write after which the store may tidy up.
 IDLE: Final = 1.0
-#: Seconds after which the pools of a shared store are looked into, news or not.
-LOOK_IN_POOLS: Final = 1.0
-#: The tenant of clients that know of none.
-NOBODY: Final = ""
 
 
 class StoreWriter:
@@ -111,14 +103,15 @@ class StoreWriter:
         #: Rows of dead jobs that were not kept while they lived; their ends go with them.
         self._stillborn: list[Add] = []
         self._gives: list[Give] = []
+        #: Ends that are in no batch yet.
+        self._ended: list[Ending] = []
         #: Rows that are over and may still be claimed.
         self._ending: set[JobId] = set()
-        #: Delayed rows that the broker does not know.
-        self._delayed = False
         #: Where several servers share the store: what gives this one the right to its jobs.
         self.tenure: Tenure | None = None
         self._unsure = False
-        self._pools_woken = asyncio.Event()
+        self.backlog = Backlog(store, broker, prefix, tell, wall, self)
+        self._counting: asyncio.Future[None] | None = None
 
     # ── life ─────────────────────────────────────────────────────────────────
 
@@ -139,16 +132,20 @@ class StoreWriter:
                     self.broker,
                     lease,
                     lost=self.wake,
-                    freed=self._look_in_pools,
+                    freed=self.backlog.look_in_pools,
                     tell=self._tell,
                     patience=self._patience,
                 )
-                self.store.on_news(lambda _: self._look_in_pools())
+                self.store.on_news(lambda _: self.backlog.look_in_pools())
+                rules = self.broker.rules
+                rules.shared = True
+                # What nobody here does at once is for the others.
+                rules.idle_window = rules.least_window = 0
                 await self.tenure.beat()
             else:
                 self.broker.state.handles.rebase(lease.id % INSTANCES, lease.floor)
             await self.store.adopt()
-            await self._recall()
+            await self.backlog.open()
         except BaseException as error:
             await self.store.close()
             if isinstance(error, StoreError):
@@ -160,13 +157,12 @@ class StoreWriter:
         self._tasks.append(asyncio.create_task(self._write_on(), name="store-writer"))
         if self.tenure is not None:
             self._tasks += self.tenure.tasks()
-            self._tasks.append(asyncio.create_task(self._claim_on(), name="store-claims"))
-        if self._delayed or self.tenure is not None:
-            self._tasks.append(asyncio.create_task(self._wait_for_due(), name="store-due"))
+        self._tasks.append(asyncio.create_task(self.backlog.run(), name="store-reader"))
 
     def wake(self) -> None:
         """The broker has wishes."""
         self._woken.set()
+        self.backlog.wake()
 
     @property
     def idle(self) -> bool:
@@ -176,6 +172,7 @@ class StoreWriter:
             self._adds
             or self._ends
             or self._gives
+            or self._ended
             or state.adds
             or state.ends
             or state.retried
@@ -206,6 +203,7 @@ class StoreWriter:
     async def _write_on(self) -> None:
         tidying = True
         while True:
+            await self._count()
             if self._take() or self._in_doubt:
                 tidying = True
                 await self._commit()
@@ -213,6 +211,7 @@ class StoreWriter:
                     continue
             if self._stopping:
                 return
+            await self._count()
             self._woken.clear()
             try:
                 async with asyncio.timeout(IDLE if tidying else None):
@@ -228,11 +227,10 @@ class StoreWriter:
         broker = self.broker
         if not self._adds:
             for job in broker.take_adds(BATCH_ADDS, BATCH_BYTES):
-                self._adds.append((job, Add(self._row(job), self._placement(job))))
-        for job in broker.take_ends():
-            id = _id(job.handle)
-            self._ends.append(Ending(id))
-            self._ending.add(id)
+                self._adds.append((job, self._add(job)))
+        self._gather_ends()
+        self._ends.extend(self._ended)
+        self._ended.clear()
         for burial in broker.take_burials():
             self._bury(burial)
         for job in broker.take_retried():
@@ -259,11 +257,39 @@ class StoreWriter:
         self._ends.append(Ending(id, reason, burial.attempts, worker))
         self._ending.add(id)
 
-    def _placement(self, job: Job) -> Placement:
-        """A job that nobody here can do is for the others."""
-        if self.tenure is None or job.state != STORING or job.function.workers or job.client:
-            return Placement.MINE
-        return Placement.POOL
+    def _gather_ends(self) -> None:
+        for job in self.broker.take_ends():
+            id = _id(job.handle)
+            self._ended.append(Ending(id))
+            self._ending.add(id)
+
+    def is_over(self, id: JobId) -> bool:
+        """This row is to be ended, or is just being."""
+        self._gather_ends()
+        return id in self._ending
+
+    async def recount(self) -> None:
+        """Have all lines counted between two commits, when the broker knows what is stored."""
+        if self._counting is None:
+            self._counting = asyncio.get_running_loop().create_future()
+            self._woken.set()
+        await self._counting
+
+    async def _count(self) -> None:
+        counting = self._counting
+        if counting is None:
+            return
+        try:
+            self.backlog.count(await self.store.counts())
+        except StoreError as error:
+            counting.set_exception(error)
+        else:
+            counting.set_result(None)
+        self._counting = None
+
+    def _add(self, job: Job) -> Add:
+        placement = Placement.POOL if job.kept == POOLING else Placement.MINE
+        return Add(self._row(job), placement)
 
     def _row(self, job: Job) -> StoredJob:
         unique = job.unique
@@ -283,6 +309,7 @@ class StoreWriter:
         pause = FIRST_PAUSE
         while True:
             try:
+                await self._count()
                 if self._in_doubt:
                     await self._renew()
                 adds, ends, gives = self._adds, self._ends, self._gives
@@ -293,7 +320,7 @@ class StoreWriter:
             except (Ambiguous, LeaseLost) as error:
                 self._is_down(error)
                 if not self._in_doubt:
-                    self._doubt()
+                    self.doubt()
                     continue
             except ValueError as error:
                 await self._commit_apart(error)
@@ -306,7 +333,7 @@ class StoreWriter:
                     self.broker.counters.fenced += len(done.missed)
                     log.warning("%d jobs ended here that another server had got", len(done.missed))
                 if adds:
-                    self._answer([job for job, _ in adds], done.added[: len(adds)])
+                    self._answer(adds, done.added[: len(adds)])
                 return
             if not (self._adds or self._ends or self._gives or self._in_doubt):
                 return
@@ -317,14 +344,17 @@ class StoreWriter:
             pause = min(2 * pause, LONGEST_PAUSE)
             self._take()
 
-    def _answer(self, jobs: Sequence[Job], answers: Sequence[AddResult]) -> None:
+    def _answer(self, adds: Sequence[tuple[Job, Add]], answers: Sequence[AddResult]) -> None:
         broker = self.broker
-        for job, answer in zip(jobs, answers, strict=True):
+        for (job, add), answer in zip(adds, answers, strict=True):
             if answer.outcome is Added.STORED:
-                if answer.placement is Placement.MINE or self.tenure is None:
-                    broker.stored(job)
+                mine = answer.placement is Placement.MINE
+                if mine or self.tenure is None or add.placement is Placement.POOL:
+                    broker.stored(job, mine)
                 else:
                     broker.stored_elsewhere(job)
+                if add.job.run_at is not None:
+                    self.backlog.delayed_until(add.job.run_at)
             else:
                 broker.merged(job, handle_of(self._prefix, answer.id))
         self._tell()
@@ -359,7 +389,7 @@ class StoreWriter:
         adds, self._adds = self._adds, []
         waiting = self.broker.take_adds(BATCH_ADDS, BATCH_BYTES)
         while waiting:
-            adds.extend((job, Add(self._row(job), Placement.MINE)) for job in waiting)
+            adds.extend((job, self._add(job)) for job in waiting)
             waiting = self.broker.take_adds(BATCH_ADDS, BATCH_BYTES)
         if adds:
             self._refuse([job for job, _ in adds], str(error))
@@ -376,7 +406,8 @@ class StoreWriter:
         """Nothing can be written before there is a new lease."""
         return self._unsure if self.tenure is None else self.tenure.in_doubt
 
-    def _doubt(self) -> None:
+    def doubt(self) -> None:
+        """Nobody knows what is held: nothing is written or claimed before there is a new lease."""
         self._unsure = True
         if self.tenure is not None:
             self.tenure.doubt()
@@ -394,129 +425,11 @@ class StoreWriter:
             held = [
                 _id(handle)
                 for handle, job in self.broker.state.jobs.items()
-                if job.kept in (WRITING, KEPT)
+                if job.kept in (WRITING, KEPT) and job.state != PAGED
             ]
             lease = (await self.store.renew(held, self._ends)).lease
             self.broker.state.handles.rebase(lease.id % INSTANCES, lease.floor)
         self._unsure = False
-
-    # ── reading ──────────────────────────────────────────────────────────────
-
-    async def _recall(self) -> None:
-        """Bring every job that is ready to the broker, in order."""
-        store = self.store
-        due = await store.due(self._wall(), DUE_ROWS)
-        while due.next is not None and due.next <= self._wall():
-            due = await store.due(self._wall(), DUE_ROWS)
-        counts = await store.counts()
-        self._page(counts)
-        for key in counts if self.tenure is None else ():
-            await self._claim_all(key)
-
-    def _page(self, counts: Mapping[QueueKey, Count]) -> None:
-        """Tell the broker what is in the store and not in memory."""
-        paged: dict[bytes, int] = {}
-        for key, count in counts.items():
-            if key.tenant == NOBODY:
-                paged[key.function] = paged.get(key.function, 0) + count.ready + count.delayed
-                self._delayed = self._delayed or count.delayed > 0
-        for name, rows in paged.items():
-            self.broker.page(name, rows)
-
-    def _look_in_pools(self) -> None:
-        self._pools_woken.set()
-
-    async def _claim_on(self) -> None:
-        """Bring what is in the pools to the workers that wait for it here."""
-        tenure = self.tenure
-        assert tenure is not None
-        while True:
-            self._pools_woken.clear()
-            pause = LOOK_IN_POOLS
-            if not tenure.in_doubt and self.broker.rules.accept_new_work:
-                try:
-                    counts = await self.store.counts()
-                    self._page(counts)
-                    for key, count in counts.items():
-                        if count.ready and await self._claim_some(tenure, key, count.ready):
-                            pause = FIRST_PAUSE
-                except (Ambiguous, LeaseLost):
-                    self._doubt()
-                except StoreError as error:
-                    log.warning("the pools cannot be read: %s", error)
-            try:
-                async with asyncio.timeout(pause):
-                    await self._pools_woken.wait()
-            except TimeoutError:
-                continue
-
-    async def _claim_some(self, tenure: Tenure, key: QueueKey, ready: int) -> bool:
-        """Returns whether there are workers for what is left."""
-        function = self.broker.state.functions.get(key.function)
-        if function is None or not function.workers or key.tenant != NOBODY:
-            return False
-        want = min(CLAIM_JOBS, max(2 * function.workers, ready // 8)) - function.queued
-        if want <= 0:
-            return True
-        async with tenure.claiming:
-            if tenure.in_doubt:
-                return False
-            for job in await self.store.claim(key, want, CLAIM_BYTES):
-                self._restore(key, job)
-        self._tell()
-        return True
-
-    def _restore(self, key: QueueKey, job: StoredJob) -> None:
-        if job.id in self._ending:
-            return
-        self.broker.restore(
-            handle_of(self._prefix, job.id),
-            key.function,
-            job.unique,
-            job.body or b"",
-            key.priority,
-            job.reducer or b"",
-            job.attempts,
-        )
-
-    async def _claim_all(self, key: QueueKey) -> None:
-        """Bring what is ready in one queue to the broker."""
-        if key.tenant != NOBODY:
-            return
-        while jobs := await self.store.claim(key, CLAIM_JOBS, CLAIM_BYTES):
-            for job in jobs:
-                self._restore(key, job)
-
-    async def pooled(self, moved: Mapping[QueueKey, int]) -> None:
-        """Rows have come to the pool at somebody's word: have them done."""
-        for key in moved:
-            await self._claim_all(key)
-
-    async def _wait_for_due(self) -> None:
-        """Bring the delayed jobs of an earlier life when their time comes."""
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                due = await self.store.due(self._wall(), DUE_ROWS)
-                for key in due.moved if self.tenure is None else ():
-                    await self._claim_all(key)
-            except StoreError as error:
-                log.error("the queue cannot be read: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-                continue
-            pause = FIRST_PAUSE
-            if due.moved:
-                self._tell()
-                self._look_in_pools()
-            if self.tenure is not None:
-                # Other servers may add delayed jobs at any time.
-                await asyncio.sleep(LOOK_IN_POOLS)
-                continue
-            if due.next is None:
-                return
-            # The wall clock may be set: look at it again now and then.
-            await asyncio.sleep(min(60.0, max(0.0, due.next - self._wall())))
 
 
 def _id(handle: bytes) -> JobId:

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from geartrain.broker.broker import Broker
-from geartrain.broker.tables import KEPT, WRITING, Job
+from geartrain.broker.tables import KEPT, PAGED, WRITING, Job
 from geartrain.stores.ids import INSTANCES, id_of
 from geartrain.stores.port import (
     Ending,
@@ -191,7 +191,7 @@ class Tenure:
     def _held(self) -> dict[JobId, Job]:
         held = {}
         for handle, job in self._broker.state.jobs.items():
-            if job.kept == KEPT or job.kept == WRITING:
+            if (job.kept == KEPT or job.kept == WRITING) and job.state != PAGED:
                 id = id_of(handle)
                 assert id is not None, handle
                 held[id] = job
