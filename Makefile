@@ -138,6 +138,10 @@ bench: setup ## the benchmarks
 demo: setup ## see it work
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) examples/demo.py
 
+.PHONY: apidocs
+apidocs: tools ## docs/reference/api anew, from the docstrings
+	$(PY) tools/apidocs.py
+
 .PHONY: docs
 docs: tools ## are all links in the documents alive?
 	$(PY) tools/links.py

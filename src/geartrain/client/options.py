@@ -50,6 +50,7 @@ class SubmitOptions(TypedDict, total=False):
     #: Key for coalescing. None: one is made up, so nothing coalesces. ``"-"``: the
     #: server uses the workload. ``BY_WORKLOAD``: a digest made here.
     unique: str | bytes | None
+    #: ``high``, ``normal`` or ``low``.
     priority: PriorityLike
     #: Seconds to wait for the result; the job itself goes on.
     timeout: Seconds | None
@@ -59,24 +60,34 @@ class SubmitOptions(TypedDict, total=False):
     reducer: str | None
     #: Yours; the task carries it.
     context: Any
+    #: Called with the task once the server has the job. As all of these, by whoever waits.
     on_created: Callable[[Any], object] | None
+    #: Called with the task and a piece of the result, which is then not part of ``result()``.
     on_data: Callable[[Any, bytes], object] | None
+    #: Called with the task and a warning.
     on_warning: Callable[[Any, bytes], object] | None
+    #: Called with the task and a ``WorkStatus``.
     on_status: Callable[[Any, WorkStatus], object] | None
+    #: Called with the task when it has ended well.
     on_complete: Callable[[Any], object] | None
+    #: Called with the task and the error when it has not.
     on_fail: Callable[[Any, GearmanError], object] | None
 
 
 class BackgroundOptions(TypedDict, total=False):
     """Options of ``do_background`` and ``submit_background``."""
 
+    #: As for jobs that are waited for, and so are ``priority`` and ``retry``.
     unique: str | bytes | None
+    #: ``normal`` where there is a ``when``: the protocol has no other.
     priority: PriorityLike
     #: Not before: an aware datetime, a delay, or seconds since 1970.
     when: datetime | timedelta | int | None
     #: Seconds to wait for JOB_CREATED.
     timeout: Seconds | None
+    #: Submit again where no server could be reached.
     retry: Retry | int
+    #: Yours; the task carries it.
     context: Any
 
 

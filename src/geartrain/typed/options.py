@@ -19,6 +19,7 @@ class AllOptions(TypedDict, total=False):
 
     #: Key for coalescing; see ``SubmitOptions``.
     unique: str | bytes | None
+    #: ``high``, ``normal`` or ``low``.
     priority: PriorityLike
     #: Seconds to wait for the result (or, in the background, for JOB_CREATED).
     timeout: Seconds | None
@@ -30,11 +31,17 @@ class AllOptions(TypedDict, total=False):
     reducer: str | None
     #: Yours; the task carries it.
     context: Any
+    #: The callbacks: see ``SubmitOptions``.
     on_created: Callable[[Any], object] | None
+    #: With a piece of the result, encoded.
     on_data: Callable[[Any, bytes], object] | None
+    #: With a warning.
     on_warning: Callable[[Any, bytes], object] | None
+    #: With a ``WorkStatus``.
     on_status: Callable[[Any, WorkStatus], object] | None
+    #: When it has ended well.
     on_complete: Callable[[Any], object] | None
+    #: With the error, when it has not.
     on_fail: Callable[[Any, GearmanError], object] | None
 
 
