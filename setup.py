@@ -34,12 +34,21 @@ from setuptools.dist import Distribution
 #: ``__init__.py`` never is: a package's door stays readable to tools.
 HOT = [
     "src/geartrain/terms.py",
+    "src/geartrain/values.py",
     "src/geartrain/protocol/*.py",
     "src/geartrain/broker/*.py",
     "src/geartrain/frontends/*.py",
     "src/geartrain/server/reactor.py",
     "src/geartrain/server/session.py",
     "src/geartrain/server/tls_session.py",
+    "src/geartrain/client/connection.py",
+    "src/geartrain/client/events.py",
+    "src/geartrain/client/engine.py",
+    "src/geartrain/client/task.py",
+    "src/geartrain/transport/sync.py",
+    "src/geartrain/worker/connection.py",
+    "src/geartrain/worker/events.py",
+    "src/geartrain/worker/slot.py",
 ]
 
 #: Matched above, yet left as they are.

@@ -28,7 +28,8 @@ def work(server: str) -> None:
 def all_at_once(client: Client, count: int) -> dict[str, float]:
     """Submit all, then wait for all."""
     began = time.perf_counter()
-    tasks = [client.submit("bench0", BODY) for _ in range(count)]
+    with client.batch():
+        tasks = [client.submit("bench0", BODY) for _ in range(count)]
     results = client.gather(tasks)
     took = time.perf_counter() - began
     assert results == [BODY] * count
@@ -57,7 +58,8 @@ def background(client: Client, count: int) -> dict[str, float]:
 def pipelined(client: Client, count: int) -> dict[str, float]:
     """``submit_background``, and then wait for the handles of all."""
     began = time.perf_counter()
-    tasks = [client.submit_background("queue0", BODY) for _ in range(count)]
+    with client.batch():
+        tasks = [client.submit_background("queue0", BODY) for _ in range(count)]
     for task in tasks:
         task.wait_created()
     return {"rate": count / (time.perf_counter() - began)}

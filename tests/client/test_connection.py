@@ -30,7 +30,8 @@ from geartrain.client.events import (
     WorkStatus,
     WorkWarning,
 )
-from geartrain.errors import BadMagic, ProtocolError
+from geartrain.client.task import server_error
+from geartrain.errors import BadMagic, ProtocolError, QueueFull, ServerError, UnknownOption
 from geartrain.protocol import commands as c
 from geartrain.protocol.packets import encode_request, encode_response
 from geartrain.terms import HIGH, LOW, JobHandle
@@ -253,7 +254,17 @@ def test_server_that_never_answers_the_option_may_refuse_a_job() -> None:
 
 
 def test_option_that_nobody_answers_leaves_nothing_outstanding() -> None:
-    assert ClientConnection().outstanding == 0
+    connection = ClientConnection()
+    assert connection.outstanding == 0
+
+    connection.receive_eof()
+    assert connection.outstanding == connection.unanswered == 0
+
+
+def test_refusals_are_told_apart_by_their_code() -> None:
+    assert type(server_error("QUEUE_ERROR", "full")) is QueueFull
+    assert type(server_error("UNKNOWN_OPTION", "what?")) is UnknownOption
+    assert type(server_error("SOMETHING", "else")) is ServerError
 
 
 def test_requests_that_the_server_passes_over_are_told_so() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from geartrain.client.admin import AdminClient
 from geartrain.client.events import JobCreated, WorkComplete, WorkData, WorkStatus, WorkWarning
 from geartrain.client.handle import Handle
 from geartrain.client.options import BY_WORKLOAD
@@ -255,6 +257,78 @@ def test_thread_that_leads_is_not_missed_when_it_leaves(client: Client, server: 
     assert results == [b"1", b"2"]
 
 
+# ── in a batch ───────────────────────────────────────────────────────────────
+
+
+def queued(client: Client, function: str) -> int:
+    with AdminClient(client.servers[0]) as admin:
+        return sum(line.total for line in admin.status() if line.function == function)
+
+
+def test_what_a_batch_gathers_leaves_when_it_ends(client: Client) -> None:
+    with client.batch():
+        tasks = [client.submit_background("batched", str(n)) for n in range(3)]
+        assert queued(client, "batched") == 0
+    wait_until(lambda: queued(client, "batched") == 3)
+    for task in tasks:
+        assert client.cancel(task.wait_created(20))
+
+
+def test_a_batch_inside_a_batch_ends_nothing(client: Client) -> None:
+    with client.batch():
+        with client.batch():
+            task = client.submit_background("batched")
+        other = client.submit_background("batched")
+        assert client.engine.channel(client.servers[0]).connection.unsent_bytes > 0
+    client.wait([task, other], timeout=20)
+    assert client.cancel(task.wait_created(20))
+    assert client.cancel(other.wait_created(20))
+
+
+def test_waiting_in_a_batch_sends_what_it_holds(client: Client, worker: RawWorker) -> None:
+    with client.batch():
+        first = client.submit("reverse", "ab")
+        assert client.do("reverse", "cd") == b"dc"
+        assert first.result(20) == b"ba"
+
+
+def test_a_large_batch_begins_before_it_ends(client: Client, worker: RawWorker) -> None:
+    with client.batch():
+        tasks = [client.submit("reverse", bytes(1000)) for _ in range(100)]
+        wait_until(lambda: len(worker.unique) > 10)
+    assert client.gather(tasks, timeout=20) == [bytes(1000)] * 100
+
+
+def test_a_batch_gathers_for_its_own_thread_alone(client: Client, worker: RawWorker) -> None:
+    client.ping()
+    others: list[Task[bytes]] = []
+    with client.batch():
+        thread = threading.Thread(target=lambda: others.append(client.submit("reverse", "ab")))
+        thread.start()
+        thread.join()
+        wait_until(lambda: worker.unique == [others[0].unique])
+    assert others[0].result(20) == b"ba"
+
+
+def test_what_a_batch_gathered_outlives_its_server(own_server: Server) -> None:
+    with Client(str(own_server), timeout=20) as client:
+        client.ping()
+        with client.batch():
+            task = client.submit_background("batched")
+            own_server.stop()
+            own_server.start()
+        assert client.cancel(task.wait_created(20))
+
+
+def test_closing_in_a_batch_leaves_no_task_behind(server: Server) -> None:
+    with Client(str(server)) as client, client.batch():
+        tasks = [client.submit_background("batched") for _ in range(3)]
+        client.close()
+    for task in tasks:
+        with pytest.raises(OutcomeUnknown):
+            task.wait_created(20)
+
+
 # ── background, epoch, status ────────────────────────────────────────────────
 
 
@@ -494,6 +568,15 @@ def test_background_job_without_a_key_is_in_doubt_when_nobody_answers(mute: Mute
         assert mute.accepted == 1
 
 
+def test_foreground_job_moves_on_when_nobody_answers(
+    mute: Mute, server: Server, worker: RawWorker
+) -> None:
+    servers = [("127.0.0.1", mute.listener.getsockname()[1]), ("127.0.0.1", server.port)]
+    with Client(servers, routing="ordered", timeout=20) as client:
+        assert client.do("reverse", "ab") == b"ba"
+        assert mute.accepted == 2
+
+
 def test_job_with_a_key_moves_on_when_nobody_answers(mute: Mute, server: Server) -> None:
     servers = [("127.0.0.1", mute.listener.getsockname()[1]), ("127.0.0.1", server.port)]
     with Client(servers, routing="ordered") as client:
@@ -539,14 +622,23 @@ def test_close_ends_all_that_wait(server: Server) -> None:
 
 
 def test_ctrl_c_leaves_the_client_usable(client: Client, worker: RawWorker) -> None:
-    import signal
-
     task = client.submit("nobody-does-this")
     task.wait_created(20)
-    timer = threading.Timer(0.05, lambda: signal.pthread_kill(main, signal.SIGINT))
     main = threading.main_thread().ident or 0
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        task.result(20)
-    timer.join()
+
+    def interrupt() -> None:
+        # Whoever waits has set itself up to lead; more cannot be seen from outside.
+        wait_until(lambda: client.engine.leader == main)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = threading.Thread(target=interrupt)
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            task.result(20)
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+    assert client.engine.leader == 0
     assert client.do("reverse", "ab") == b"ba"

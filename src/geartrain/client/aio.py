@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, get_args
 
 from geartrain.client.aio_engine import AsyncEngine, AsyncQuestion
-from geartrain.client.aio_waiting import AsyncTask, AsyncTaskSet, Bell
+from geartrain.client.aio_waiting import AsyncBatch, AsyncTask, AsyncTaskSet, Bell
 from geartrain.client.connection import ClientConnection
 from geartrain.client.events import (
     EchoReply,
@@ -233,6 +233,12 @@ class AsyncClient:
     def task_set(self, *, timeout: Seconds | None = None) -> AsyncTaskSet:
         """An async context manager that waits for all tasks submitted through it."""
         return AsyncTaskSet(self, timeout)
+
+    def batch(self) -> AsyncBatch:
+        """For likeness with ``Client.batch``: on a loop, what is submitted within one turn
+        leaves together without it.
+        """
+        return AsyncBatch()
 
     async def as_completed(
         self,

@@ -232,6 +232,23 @@ class _Caller:
             self._loop.call_soon(fn, self._task)
 
 
+class AsyncBatch:
+    """On a loop what is submitted within one turn leaves together anyway; see ``Client.batch``."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> None:
+        return
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return
+
+
 class AsyncTaskSet:
     """Tasks that belong together; see ``TaskSet``.
 

@@ -118,6 +118,7 @@ class ClientConnection:
     Attributes:
         exceptions: the server has confirmed the option ``exceptions``.
         closed: the connection is over; asking raises ``ProtocolError``.
+        unsent_bytes: so much of submitted jobs waits for ``data_to_send``.
     """
 
     def __init__(self, exceptions: bool = True, max_packet_bytes: int = 256 * 2**20) -> None:
@@ -125,6 +126,7 @@ class ClientConnection:
         self._out: list[bytes] = []
         self._last = 0
         self._handed_out = 0
+        self.unsent_bytes = 0
         self._pending: deque[int] = deque()
         self._tasks: dict[bytes, list[int]] = {}
         self._lines: list[str] = []
@@ -182,11 +184,13 @@ class ClientConnection:
             background = background or when is not None
             request = self._ask(_SUBMIT_BG if background else _SUBMIT)
             out.append(packet)
+            self.unsent_bytes += len(packet)
             return request
         size = len(function) + len(unique) + len(workload) + 2
         headers = _BACKGROUND[priority] if background else _FOREGROUND[priority]
         header = headers.small[size] if size < 512 else headers.of(size)
         request = self._ask(_SUBMIT_BG if background else _SUBMIT)
+        self.unsent_bytes += size
         if size < LARGE_WORKLOAD:
             out.append(b"".join((header, function, b"\0", unique, b"\0", workload)))
         else:
@@ -243,6 +247,7 @@ class ClientConnection:
         out = self._out
         self._out = []
         self._handed_out = self._last
+        self.unsent_bytes = 0
         return out
 
     @property
@@ -292,8 +297,10 @@ class ClientConnection:
         for requests in self._tasks.values():
             events.extend([Lost(CREATED, cause, request) for request in requests])
         self._pending.clear()
+        self._own_option = 0
         self._tasks.clear()
         self._out = []
+        self.unsent_bytes = 0
         return events
 
     # ── inside ───────────────────────────────────────────────────────────────

@@ -12,21 +12,20 @@ the leading thread, without the lock; a callback that waits leads on by itself.
 
 from __future__ import annotations
 
-import os
 import random
 import select
 import socket
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final
 
+from geartrain._native import mypyc_attr
 from geartrain.client.connection import ClientConnection
-from geartrain.client.events import Event
+from geartrain.client.events import Event, Lost, Numbered
 from geartrain.client.routing import Routing
 from geartrain.client.task import AGAIN, GO_ON, MOVE, OVER, BaseTask
 from geartrain.errors import ConnectTimeout, GearmanError, ProtocolError, ServerUnavailable
@@ -42,6 +41,10 @@ log = getLogger("geartrain.client")
 #: A connection that was quiet for so long is looked at before it is used again: the
 #: server may have closed it, and a job sent into it would be in doubt.
 QUIET_SECONDS: Final = 0.5
+
+#: What a batch has gathered leaves when there is so much of it: a few system calls
+#: for a thousand jobs, and the server begins before the last of them is made.
+BATCH_BYTES: Final = 16 * 1024
 
 
 class Question:
@@ -71,6 +74,7 @@ class Channel:
         self.used_at = 0.0
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Engine:
     """Connections to all servers, and the threads that wait for them.
 
@@ -104,14 +108,21 @@ class Engine:
         self._again_count = 0
         self._lone = len(servers) == 1
         self._new_threading()
-        _engines.add(self)
 
     def _new_threading(self) -> None:
+        # Threads that are in a batch, and how deep; is something held back for one?
+        self._batches: dict[int, int] = {}
+        self._held = False
         self.lock = threading.Lock()
         self._connecting = threading.RLock()
         self._leader = 0
         self._followers: list[tuple[Callable[[], object], Any]] = []
         self._waker: tuple[socket.socket, socket.socket] | None = None
+
+    @property
+    def leader(self) -> int:
+        """The thread that waits for all others, by its ``get_ident()``; 0: none."""
+        return self._leader
 
     # ── asking ───────────────────────────────────────────────────────────────
 
@@ -131,7 +142,7 @@ class Engine:
             ServerUnavailable, ConnectTimeout: it cannot be reached.
         """
         who = Question()
-        while not self._send(self.channel(address), question, who):
+        while not self._ask(self.channel(address), question, who):
             pass
         return who
 
@@ -180,25 +191,45 @@ class Engine:
             if data is not None:
                 self._heard(channel, data)
 
-    def _send(
-        self,
-        channel: Channel,
-        request: Callable[[ClientConnection], int],
-        who: BaseTask[Any] | Question,
+    def _ask(
+        self, channel: Channel, question: Callable[[ClientConnection], int], who: Question
     ) -> bool:
-        """Say something on a channel; False: it has just gone, and nothing was said."""
+        """Ask something on a channel; False: it has just gone, and nothing was said."""
         with self.lock:
             if channel.connection.closed:
                 return False
-            number = request(channel.connection)
-            channel.requests[number] = who
-            if isinstance(who, BaseTask):
-                who.server = channel.address
+            channel.requests[question(channel.connection)] = who
             error = self._flush(channel)
-        if error is not None:
-            self._lost(channel, error)
-        elif channel.stream.backlog:
-            self._push(channel)
+        self._sent(channel, error)
+        return True
+
+    def _send(self, channel: Channel, task: BaseTask[Any]) -> bool:
+        """Hand a job in on a channel; False: it has just gone, and nothing was said."""
+        connection = channel.connection
+        with self.lock:
+            if connection.closed:
+                return False
+            number = connection.submit(
+                task.wire_function,
+                task.unique,
+                task.workload,
+                task.priority,
+                task.background,
+                task.when,
+                task.reducer,
+            )
+            channel.requests[number] = task
+            task.server = channel.address
+            held = bool(self._batches) and threading.get_ident() in self._batches
+            if held:
+                self._held = True
+                error = None
+            else:
+                error = self._flush(channel)
+        if not held:
+            self._sent(channel, error)
+        elif connection.unsent_bytes >= BATCH_BYTES:
+            self._let_go()
         return True
 
     def _flush(self, channel: Channel) -> str | None:
@@ -207,6 +238,44 @@ class Engine:
         except OSError as error:
             return _why(error)
         return None
+
+    def _sent(self, channel: Channel, error: str | None) -> None:
+        if error is not None:
+            self._lost(channel, error)
+        elif channel.stream.backlog:
+            self._push(channel)
+
+    # ── in a batch ───────────────────────────────────────────────────────────
+
+    def begin_batch(self) -> None:
+        """From now on, gather what this thread hands in."""
+        me = threading.get_ident()
+        with self.lock:
+            self._batches[me] = self._batches.get(me, 0) + 1
+
+    def end_batch(self) -> None:
+        """Gather no longer, and send what was gathered."""
+        me = threading.get_ident()
+        with self.lock:
+            depth = self._batches.get(me, 0) - 1
+            if depth > 0:
+                self._batches[me] = depth
+            else:
+                self._batches.pop(me, None)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Send what batches hold back."""
+        self._held = False
+        for channel in list(self._channels.values()):
+            # What has come meanwhile makes room at the server; and if it has hung up,
+            # what was not sent yet can safely go elsewhere.
+            self._hear_now(channel)
+            error = None
+            with self.lock:
+                if not channel.connection.closed and channel.connection.unsent_bytes:
+                    error = self._flush(channel)
+            self._sent(channel, error)
 
     def _push(self, channel: Channel) -> None:
         """Wait until the network has taken everything; reading meanwhile, or both sides stand still."""
@@ -227,13 +296,11 @@ class Engine:
     # ── handing in, moving on, again ─────────────────────────────────────────
 
     def _hand_in(self, task: BaseTask[Any]) -> bool:
-        key = task.unique if task.unique_given else b""
-        order = self._routing.order(task.wire_function, key)
-        for address in self.book.in_order(order, time.monotonic()):
-            if str(address) in task.causes:
+        for address in self._order(task):
+            if task.causes and str(address) in task.causes:
                 continue
             try:
-                while not self._send(self.channel(address), lambda c: _submit(c, task), task):
+                while not self._send(self.channel(address), task):
                     pass
             except (ServerUnavailable, ConnectTimeout) as failure:
                 causes = getattr(failure, "causes", None) or {str(address): str(failure)}
@@ -243,6 +310,13 @@ class Engine:
         error = ServerUnavailable(f"no server took {task.function}", task.causes)
         self._carry_out(task, task.fail(error), None)
         return False
+
+    def _order(self, task: BaseTask[Any]) -> Iterable[Address]:
+        if self._lone:
+            return self.servers
+        key = task.unique if task.unique_given else b""
+        order = self._routing.order(task.wire_function, key)
+        return self.book.in_order(order, time.monotonic())
 
     def _carry_out(self, task: BaseTask[Any], verdict: int, event: Event | None) -> None:
         """Do what a task asks for after an event. Not under the lock."""
@@ -288,6 +362,8 @@ class Engine:
         """
         me = threading.get_ident()
         while not done():
+            if self._held:
+                self._let_go()
             follower = None
             before = -1
             # From the very moment that we lead we must be sure to resign: a signal
@@ -409,6 +485,21 @@ class Engine:
                 self._read(channel)
         return bool(found)
 
+    def _hear_now(self, channel: Channel) -> None:
+        """Take what has arrived, unless another thread sees to that."""
+        me = threading.get_ident()
+        before = -1
+        try:
+            with self.lock:
+                before = self._leader
+                if before == 0:
+                    self._leader = me
+            if before in (0, me):
+                self._read(channel)
+        finally:
+            if before == 0 and self._leader == me:
+                self._resign()
+
     def _read(self, channel: Channel) -> bool:
         try:
             data = channel.stream.receive_now()
@@ -476,7 +567,9 @@ class Engine:
         requests = channel.requests
         later: list[tuple[BaseTask[Any], int, Event]] = []
         for event in events:
-            number = getattr(event, "request", 0)
+            if not isinstance(event, Numbered):  # a complaint about nothing of ours
+                continue
+            number = event.request
             who = requests.get(number)
             if who is None:
                 continue
@@ -546,6 +639,8 @@ class Engine:
 
     def close(self) -> None:
         """Hang up everywhere. Queued foreground jobs are dropped by their servers."""
+        if self._held:
+            self._let_go()
         self.closed = True
         for channel in list(self._channels.values()):
             self._lost(channel, "the client was closed")
@@ -575,24 +670,13 @@ class Engine:
         for channel in channels:
             channel.stream.abandon()
             for event in channel.connection.receive_eof("this process is a fork"):
-                who = channel.requests.get(getattr(event, "request", 0))
+                assert isinstance(event, Lost)
+                who = channel.requests.get(event.request)
                 if isinstance(who, Question):
                     who.answer = event
                 elif who is not None:
                     who.retry = None
                     who.fail(_not_ours(who))
-
-
-def _submit(connection: ClientConnection, task: BaseTask[Any]) -> int:
-    return connection.submit(
-        task.wire_function,
-        task.unique,
-        task.workload,
-        task.priority,
-        task.background,
-        task.when,
-        task.reducer,
-    )
 
 
 def _not_ours(task: BaseTask[Any]) -> GearmanError:
@@ -603,15 +687,3 @@ def _not_ours(task: BaseTask[Any]) -> GearmanError:
 
 def _why(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for engine in list(_engines):
-        engine.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

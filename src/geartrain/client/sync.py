@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
@@ -43,7 +44,7 @@ from geartrain.client.remote import RemoteFunction
 from geartrain.client.routing import Routing, RoutingName
 from geartrain.client.status import JobStatus
 from geartrain.client.task import server_error
-from geartrain.client.waiting import Task, TaskSet, deadline_of
+from geartrain.client.waiting import Batch, Task, TaskSet, deadline_of
 from geartrain.codecs import CodecLike
 from geartrain.errors import (
     ConnectTimeout,
@@ -135,6 +136,7 @@ class Client:
             client_context(tls),
             exceptions,
         )
+        _clients.add(self)
 
     # ── the four verbs ───────────────────────────────────────────────────────
 
@@ -299,6 +301,20 @@ class Client:
     def task_set(self, *, timeout: Seconds | None = None) -> TaskSet:
         """A context manager that waits for all tasks submitted through it."""
         return TaskSet(self, timeout)
+
+    def batch(self) -> Batch:
+        """A context manager in which jobs leave together, which is several times as fast.
+
+        ::
+
+            with client.batch():
+                tasks = [client.submit_background("mail", address) for address in addresses]
+
+        What this thread submits, in whatever way, is gathered, and goes out when there
+        are some hundred small jobs of it, when anything is waited for, and when the block
+        ends. Until then no worker can begin: do nothing slow inside.
+        """
+        return Batch(self.engine)
 
     def as_completed(
         self, tasks: Iterable[Task[T]], *, timeout: Seconds | None = None
@@ -553,3 +569,15 @@ def _servers_of(handle: Handle | str) -> tuple[Address, ...] | None:
 
 def _nothing(data: bytes) -> None:
     return None
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client.engine.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

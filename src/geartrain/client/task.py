@@ -10,6 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 
+from geartrain._native import mypyc_attr
 from geartrain.client.events import (
     CREATED,
     UNSENT,
@@ -35,6 +36,7 @@ from geartrain.errors import (
     QueueFull,
     ServerError,
     ServerUnavailable,
+    UnknownOption,
 )
 from geartrain.retry import Retry
 from geartrain.terms import NORMAL
@@ -79,6 +81,8 @@ def server_error(code: str, text: str) -> ServerError:
     """The error for an ERROR packet."""
     if code == "QUEUE_ERROR":
         return QueueFull(code, text)
+    if code == "UNKNOWN_OPTION":
+        return UnknownOption(code, text)
     return ServerError(code, text)
 
 
@@ -97,6 +101,7 @@ def read_exception(data: bytes) -> tuple[str, str, str]:
     return head, type_name, mark.lstrip() + traceback
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class BaseTask(Generic[T_co]):
     """A job from the side of whoever asked for it.
 

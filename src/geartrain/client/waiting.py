@@ -192,6 +192,26 @@ class _Caller:
             self._client.engine.call_later(fn, self._task)
 
 
+class Batch:
+    """While it lasts, what its thread submits is gathered; see ``Client.batch``."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        self._engine.begin_batch()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._engine.end_batch()
+
+
 class TaskSet:
     """Tasks that belong together; leaving the ``with`` block waits for all of them.
 

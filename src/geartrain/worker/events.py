@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from geartrain.terms import FunctionName, JobHandle, Unique
 from geartrain.values import Value
@@ -18,7 +18,7 @@ class JobAssigned(Value):
     """
 
     __slots__ = ("function", "handle", "reducer", "unique", "workload")
-    __match_args__ = ("handle", "function", "unique", "workload", "reducer")
+    __match_args__: ClassVar = ("handle", "function", "unique", "workload", "reducer")
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class JobTaken(Value):
     """
 
     __slots__ = ("code", "handle", "text")
-    __match_args__ = ("handle", "code", "text")
+    __match_args__: ClassVar = ("handle", "code", "text")
 
     def __init__(self, handle: JobHandle, code: str, text: str) -> None:
         self.handle: Final = handle
@@ -68,7 +68,7 @@ class Echoed(Value):
     """ECHO_RES: the same bytes back."""
 
     __slots__ = ("data",)
-    __match_args__ = ("data",)
+    __match_args__: ClassVar = ("data",)
 
     def __init__(self, data: bytes) -> None:
         self.data: Final = data
@@ -78,7 +78,7 @@ class ServerVersion(Value):
     """Answer to ``ask_version``, for example ``1.1.20``."""
 
     __slots__ = ("version",)
-    __match_args__ = ("version",)
+    __match_args__: ClassVar = ("version",)
 
     def __init__(self, version: str) -> None:
         self.version: Final = version
@@ -88,7 +88,7 @@ class Complaint(Value):
     """Any other ERROR. Nothing is to be done but to tell somebody."""
 
     __slots__ = ("code", "text")
-    __match_args__ = ("code", "text")
+    __match_args__: ClassVar = ("code", "text")
 
     def __init__(self, code: str, text: str) -> None:
         self.code: Final = code
