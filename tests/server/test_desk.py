@@ -82,13 +82,15 @@ def test_the_dead_are_retried_and_deleted(server: Server) -> None:
     worker.expect_nothing()
     handles = [d["handle"] for d in objects(wire, "dead list function=resize")]
 
-    assert one(wire, f"dead retry {handles[1]}") == {"retried": 1, "kept": [], "stayed": 0}
+    assert one(wire, f"dead retry {handles[1]}") == {
+        "retried": 1, "kept": [], "stayed": 0, "unknown": [],
+    }  # fmt: skip
     worker.expect(T.NOOP)
     worker.send(T.GRAB_JOB)
     assert worker.receive().body == handles[1].encode() + b"\0resize\0\xff\0second"
     worker.send(T.WORK_COMPLETE, handles[1].encode(), b"")
     worker.expect_nothing()
-    assert one(wire, "dead delete all function=resize") == {"deleted": 1}
+    assert one(wire, "dead delete all function=resize") == {"deleted": 1, "unknown": []}
     assert [d["function"] for d in objects(wire, "dead list")] == ["odd name\udcfe"]
     assert one(wire, "dead retry all")["retried"] == 1
     assert objects(wire, "dead list") == []
@@ -103,8 +105,8 @@ def test_the_dead_are_retried_and_deleted(server: Server) -> None:
         (b"dead show nonsense", b"ERR UNKNOWN_JOB\r\n"),
         (b"dead show", b"ERR INVALID_ARGUMENTS dead show HANDLE\r\n"),
         (b"dead retry", b"ERR INVALID_ARGUMENTS dead retry HANDLE... or all [function=NAME]\r\n"),
-        (b"dead delete gone", b"ERR UNKNOWN_JOB gone\r\n"),
-        (b"dead list me", b"ERR INVALID_ARGUMENTS dead list [function=NAME]\r\n"),
+        (b"dead delete gone", b'{"deleted": 0, "unknown": ["gone"]}\n'),
+        (b"dead list me", b"ERR INVALID_ARGUMENTS dead list [function=NAME] [after=HANDLE]\r\n"),
         (b"dead", b"ERR UNKNOWN_COMMAND Unknown+server+commanddead\r\n"),
         (b"dead wood", b"ERR UNKNOWN_COMMAND Unknown+server+commanddead\r\n"),
     ],

@@ -72,9 +72,13 @@ def _help() -> str:
 
 def _command(call: Call) -> int:
     """Carry out a command; return its exit status."""
-    from geartrain.cli import take_over
+    if call.name == "import":
+        from geartrain.cli import take_over
 
-    return take_over.run(call)
+        return take_over.run(call)
+    from geartrain.cli import queue_commands
+
+    return queue_commands.run(call)
 
 
 class Admin:

@@ -80,6 +80,23 @@ TABLE: Final = (
         group=_COMMANDS,
         new=True,
     ),
+    Option("--function", "NAME", "only jobs of this function", group=_COMMANDS, new=True),
+    Option("--all", "", "dead retry, dead delete: all there are", group=_COMMANDS, new=True),
+    Option("--limit", "N", "lists: so many at most", group=_COMMANDS, new=True),
+    Option(
+        "--after",
+        "HANDLE",
+        "lists: go on behind this job, in order of age",
+        group=_COMMANDS,
+        new=True,
+    ),
+    Option(
+        "--body-only",
+        "",
+        "show: the workload, as it is, and nothing else",
+        group=_COMMANDS,
+        new=True,
+    ),
     Option("-H --help", "", "show this text", group=_HOW),
     Option("-V --version", "", "show the version of gearadmin", group=_HOW, new=True),
 )
@@ -92,6 +109,25 @@ COMMANDS: Final = (
         "sqlite:///FILE?table=NAME or postgresql://HOST/DATABASE?table=NAME, and TARGET our "
         "queue, as gearmand's --queue. It may be repeated: what is here already stays once",
         ("dry-run", "again", "json"),
+    ),
+    Command(
+        "dead list",
+        "jobs that were given up, because the policy of their function says so: an object a "
+        "line with --json",
+        ("function", "limit", "after", "json"),
+    ),
+    Command("dead show HANDLE", "one of them, with its workload", ("body-only", "json")),
+    Command(
+        "dead retry [HANDLE...]",
+        "have them done again, as if they were new; - reads handles from standard input",
+        ("all", "function", "json"),
+    ),
+    Command("dead delete [HANDLE...]", "forget them", ("all", "function", "json")),
+    Command(
+        "dead export",
+        "all of them as JSON, an object a line, with their workloads: body, or body_base64 "
+        "where it is no UTF-8",
+        ("function", "after"),
     ),
 )
 
@@ -109,6 +145,8 @@ Examples:
   gearadmin --cancel-job H:host:12      cancel a job
   gearadmin --maxqueue resize 1000      refuse more than 1000 jobs
   gearadmin --maxqueue resize 0,1000,100        no limit for high ones
+  gearadmin dead list --function resize         jobs that were given up
+  gearadmin dead retry --all --function resize  have them done again
   gearadmin import /var/lib/gearman/gearman.db sqlite:///var/lib/geartrain/jobs.db
 
 On a terminal lists have headings; in a pipe they are the server's own lines, tabs
@@ -150,7 +188,7 @@ _OF_COMMANDS: Final = {
     option.key: command.spelling
     for option in TABLE
     if option.group == _COMMANDS
-    for command in COMMANDS
+    for command in reversed(COMMANDS)
     if option.key in command.options
 }
 

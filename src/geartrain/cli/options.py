@@ -83,7 +83,7 @@ class Command:
         self.words = [word for word in spelling.split() if word.islower()]
         wanted = spelling.split()[len(self.words) :]
         self.least = sum(not word.startswith("[") for word in wanted)
-        self.most = None if wanted and wanted[-1].endswith("...") else len(wanted)
+        self.most = None if wanted and wanted[-1].strip("[]").endswith("...") else len(wanted)
 
 
 class Parsed:

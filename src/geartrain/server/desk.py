@@ -158,8 +158,8 @@ class Desk:
         question.answer(b"".join(lines), more)
 
     async def _dead_show(self, question: Question) -> None:
-        handles, function = _arguments(question)
-        if len(handles) != 1 or function is not None:
+        handles, named = _arguments(question)
+        if len(handles) != 1 or named:
             raise BadQuestion("INVALID_ARGUMENTS dead show HANDLE")
         id = id_of(handles[0])
         found = await self._dead.dead_show(id) if id is not None else None
@@ -168,10 +168,11 @@ class Desk:
         question.answer(line(self._object(found)))
 
     async def _dead_retry(self, question: Question) -> None:
-        handles, function = _arguments(question)
+        handles, named = _arguments(question)
         kept: list[str] = []
+        unknown: list[str] = []
         count = 0
-        async for page in self._named(handles, function, "retry"):
+        async for page in self._named(handles, named, "retry", unknown):
             went = set(await self._dead.dead_retry([one.job.id for one in page]))
             moved: dict[QueueKey, int] = {}
             for one in page:
@@ -181,34 +182,38 @@ class Desk:
                     kept.append(self._handle(one.job.id))
             count += len(went)
             await self._revived(moved)
-        question.answer(line({"retried": count, "kept": kept[:PAGE], "stayed": len(kept)}))
+        found = {"retried": count, "kept": kept[:PAGE], "stayed": len(kept), "unknown": unknown}
+        question.answer(line(found))
 
     async def _dead_delete(self, question: Question) -> None:
-        handles, function = _arguments(question)
+        handles, named = _arguments(question)
+        unknown: list[str] = []
         count = 0
-        async for page in self._named(handles, function, "delete"):
+        async for page in self._named(handles, named, "delete", unknown):
             count += await self._dead.dead_delete([one.job.id for one in page])
-        question.answer(line({"deleted": count}))
+        question.answer(line({"deleted": count, "unknown": unknown}))
 
     async def _named(
-        self, handles: list[bytes], function: bytes | None, verb: str
+        self, handles: list[bytes], named: dict[bytes, bytes], verb: str, unknown: list[str]
     ) -> AsyncIterator[Sequence[DeadJob]]:
-        """The dead jobs that are meant, a page at a time."""
-        if handles == [b"all"]:
+        """The dead jobs that are meant, a page at a time; handles of no dead job go to ``unknown``."""
+        if handles == [b"all"] and b"after" not in named:
+            function = named.get(b"function")
             after = JobId(0)
             while page := await self._dead.dead_list(None, after, PAGE, function=function):
                 after = page[-1].job.id
                 yield page
             return
-        if not handles or function is not None:
+        if not handles or named:
             raise BadQuestion(f"INVALID_ARGUMENTS dead {verb} HANDLE... or all [function=NAME]")
         found: list[DeadJob] = []
         for handle in handles:
             id = id_of(handle)
             page = await self._dead.dead_list(None, JobId(id - 1), 1) if id else []
-            if not page or page[0].job.id != id:
-                raise BadQuestion(f"UNKNOWN_JOB {handle.decode('ascii', 'backslashreplace')}")
-            found.append(page[0])
+            if page and page[0].job.id == id:
+                found.append(page[0])
+            else:
+                unknown.append(text_of(handle))
         yield found
 
     # ── how jobs are written ─────────────────────────────────────────────────
@@ -250,21 +255,33 @@ def text_of(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _arguments(question: Question) -> tuple[list[bytes], bytes | None]:
-    """Words, and the value of ``function=``."""
+#: What may stand before ``=`` in a word.
+_KEYS: Final = (b"function", b"after")
+
+
+def _arguments(question: Question) -> tuple[list[bytes], dict[bytes, bytes]]:
+    """The words that are no ``key=value``, and the others."""
     words: list[bytes] = []
-    function: bytes | None = None
+    named: dict[bytes, bytes] = {}
     for word in question.words:
-        if word.startswith(b"function="):
-            function = unquote_to_bytes(word.removeprefix(b"function="))
+        key, equals, value = word.partition(b"=")
+        if equals and key in _KEYS:
+            named[key] = unquote_to_bytes(value)
         else:
             words.append(unquote_to_bytes(word))
-    return words, function
+    return words, named
 
 
 def _filter(question: Question) -> bytes | None:
-    """The value of ``function=``, and nothing else was said."""
-    words, function = _arguments(question)
+    """The value of ``function=``; sets the cursor of a list that begins."""
+    words, named = _arguments(question)
     if words:
-        raise BadQuestion(f"INVALID_ARGUMENTS {question.verb.decode()} [function=NAME]")
-    return function
+        raise BadQuestion(
+            f"INVALID_ARGUMENTS {question.verb.decode()} [function=NAME] [after=HANDLE]"
+        )
+    if b"after" in named and not question.cursor:
+        after = id_of(named[b"after"])
+        if after is None:
+            raise BadQuestion("INVALID_ARGUMENTS after= wants a job's handle")
+        question.cursor = after
+    return named.get(b"function")

@@ -1,0 +1,318 @@
+"""``gearadmin dead``: look at the jobs that were given up, and decide about them.
+
+On a terminal a list is a table; in a pipe it has a job a line, tabs between the
+columns; with ``--json`` an object a line. All are written as they come.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from geartrain.cli import terminal
+from geartrain.cli.asking import Asker, Found, Refused, in_lines, word
+from geartrain.cli.gearadmin_options import Call
+from geartrain.cli.options import UsageError, whole
+from geartrain.errors import GearmanError
+from geartrain.transport.address import Address
+
+#: Columns of a list: in a pipe all of them, on a terminal those with a width.
+DEAD: Final = (
+    ("handle", 0), ("function", 16), ("unique", None), ("priority", None), ("size", None),
+    ("attempts", 8), ("died", 9), ("worker", None), ("reason", 0),
+)  # fmt: skip
+Columns = Sequence[tuple[str, int | None]]
+
+#: What a server says about a handle that it does not know.
+_UNKNOWN: Final = "UNKNOWN_JOB"
+
+
+def run(call: Call) -> int:
+    """Carry the command out; return the exit status."""
+    commands: dict[str, Callable[[Commands], bool]] = {
+        "dead list": lambda c: c.list_all("dead list", DEAD),
+        "dead show": lambda c: c.show("dead show"),
+        "dead export": lambda c: c.export(),
+        "dead retry": lambda c: c.change("dead retry", "retried"),
+        "dead delete": lambda c: c.change("dead delete", "deleted"),
+    }
+    try:
+        well = commands[call.name](Commands(call))
+    except UsageError as error:
+        terminal.say("gearadmin", str(error))
+        return 1
+    except GearmanError as error:
+        terminal.say("gearadmin", f"{call.name}: {error}")
+        return 1
+    return 0 if well else 1
+
+
+class Commands:
+    """One run of one command."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._parsed = call.parsed
+        self._asker = Asker(call.parsed)
+        self._json = "json" in call.parsed
+        self._live = terminal.is_terminal(1)
+        self._several = len(self._asker.addresses) > 1
+
+    # ── lists ────────────────────────────────────────────────────────────────
+
+    def list_all(self, verb: str, columns: Columns) -> bool:
+        """All there are, of every server; True if every server answered."""
+        limit = whole(self._parsed, "limit", 0)
+        out = Lines(columns, self._json, self._live, self._several)
+        well = True
+        left = limit
+        for address in self._asker.addresses:
+            try:
+                for found in self._asker.every(address, verb, *self._filters()):
+                    if self._several:
+                        found = {"server": str(address), **found}
+                    out.write(found)
+                    left -= 1
+                    if limit and left == 0:
+                        out.close()
+                        return well
+            except GearmanError as error:
+                well = self._complain(address, error)
+        out.close()
+        return well
+
+    def export(self) -> bool:
+        """Objects with bodies, one a line."""
+        well = True
+        for address in self._asker.addresses:
+            try:
+                for found in self._asker.every(address, "dead export", *self._filters()):
+                    _print(json.dumps(found))
+            except GearmanError as error:
+                well = self._complain(address, error)
+        return well
+
+    def _filters(self) -> list[str]:
+        words = [f"{key}={word(self._parsed.last(key))}" for key in ("function", "state") if key in self._parsed]  # fmt: skip
+        if "after" in self._parsed:
+            words.append(f"after={word(self._parsed.last('after'))}")
+        return words
+
+    def _complain(self, address: Address, error: GearmanError) -> bool:
+        named = f"{address}: " if self._several else ""
+        terminal.say("gearadmin", f"{self._call.name}: {named}{error}")
+        return False
+
+    # ── one job ──────────────────────────────────────────────────────────────
+
+    def show(self, verb: str) -> bool:
+        """All that is known of a job, and its body."""
+        found = self._somewhere(verb, word(self._call.operands[0]))
+        if "body-only" in self._parsed:
+            terminal.write_all(1, body_of(found) or b"")
+        elif self._json:
+            _print(json.dumps(found, indent=2 if self._live else None))
+        else:
+            for key, value in found.items():
+                if key not in ("body", "body_base64"):
+                    _print(f"{key + ':':<11} {_for_people(key, value)}")
+            _print_body(body_of(found))
+        return True
+
+    def _somewhere(self, *words: str) -> Found:
+        """The answer of the first server that knows the job."""
+        unknown: GearmanError | None = None
+        for address in self._asker.addresses:
+            try:
+                return self._asker.one(address, *words)
+            except Refused as error:
+                if error.code != _UNKNOWN:
+                    raise
+                unknown = error
+        raise unknown or Refused(_UNKNOWN)
+
+    # ── decisions ────────────────────────────────────────────────────────────
+
+    def change(self, verb: str, counted: str) -> bool:
+        """Have something done with jobs; True if it was done with all of them."""
+        count = 0
+        well = True
+        stayed: list[str] = []
+        unknown: list[str] = []
+        for address, said in self._meant(verb):
+            try:
+                found = self._asker.one(address, verb, *said)
+            except Refused as error:
+                well = self._complain(address, error)
+                continue
+            count += found[counted]
+            stayed += found.get("kept", [])
+            unknown += found.get("unknown", [])
+            more = found.get("stayed", 0) - len(found.get("kept", []))
+            stayed += [f"{more} more"] if more > 0 else []
+        if self._json:
+            _print(json.dumps({counted: count, "stayed": stayed, "unknown": unknown}))
+        else:
+            _print(f"{counted} {count}")
+            for handle in stayed:
+                terminal.say("gearadmin", f"{handle} stays: another job has its unique key by now")
+            for handle in unknown:
+                terminal.say("gearadmin", f"{handle}: {_UNKNOWN}")
+        return well and not stayed and not unknown
+
+    def _meant(self, verb: str) -> Iterator[tuple[Address, list[str]]]:
+        handles = self._call.operands
+        if ("all" in self._parsed) == bool(handles):
+            raise UsageError(f"want: gearadmin {verb} HANDLE..., or --all [--function NAME]")
+        if "all" in self._parsed:
+            for address in self._asker.addresses:
+                yield address, ["all", *self._filters()]
+            return
+        if "function" in self._parsed:
+            raise UsageError("--function goes with --all: a handle says enough")
+        if handles == ["-"]:
+            handles = [line.split()[0] for line in sys.stdin if line.strip()]
+        if len(self._asker.addresses) == 1:
+            for said in in_lines(verb, [word(handle) for handle in handles]):
+                yield self._asker.addresses[0], said
+            return
+        for handle in handles:
+            yield self._home_of(handle), [word(handle)]
+
+    def _home_of(self, handle: str) -> Address:
+        """Which of several servers knows this dead job."""
+        for address in self._asker.addresses:
+            try:
+                self._asker.one(address, "dead show", word(handle))
+            except Refused as error:
+                if error.code != _UNKNOWN:
+                    raise
+                continue
+            return address
+        raise Refused(f"{_UNKNOWN} {handle}")
+
+
+class Lines:
+    """Rows, written as they come.
+
+    On a terminal the width of a column is set before its rows are known; what is longer
+    than that pushes the rest aside.
+    """
+
+    def __init__(self, columns: Columns, as_json: bool, live: bool, several: bool) -> None:
+        self._columns = [("server", 16), *columns] if several else list(columns)
+        self._json = as_json
+        self._live = live
+        self._headed = False
+        self._pending: list[str] = []
+        self._size = 0
+
+    def write(self, found: Found) -> None:
+        """One row more."""
+        if self._json:
+            text = json.dumps(found)
+        elif self._live:
+            if not self._headed:
+                self._head(found)
+            text = self._row([(key, _for_people(key, found.get(key, "")), w) for key, w in self._columns])  # fmt: skip
+        else:
+            text = "\t".join(_for_pipe(found.get(key, "")) for key, _ in self._columns)
+        self._pending.append(text)
+        self._size += len(text)
+        if self._live or self._size > 65536:
+            self.close()
+
+    def close(self) -> None:
+        """Write what was gathered."""
+        for text in self._pending:
+            _print(text)
+        self._pending = []
+        self._size = 0
+
+    def _head(self, first: Found) -> None:
+        self._headed = True
+        # A handle's length is the server's: all are as long as the first.
+        self._columns = [
+            (key, len(str(first.get(key, ""))) if key == "handle" else width)
+            for key, width in self._columns
+        ]
+        text = self._row([(key, key, width) for key, width in self._columns])
+        _print(f"\x1b[1m{text}\x1b[0m" if terminal.likes_colour(1) else text)
+
+    def _row(self, cells: Sequence[tuple[str, str, int | None]]) -> str:
+        shown = [
+            text.rjust(width) if key in ("size", "attempts") else text.ljust(width)
+            for key, text, width in cells
+            if width is not None
+        ]
+        return "  ".join(shown).rstrip()
+
+
+def _print(text: str) -> None:
+    terminal.write_all(1, (text + "\n").encode("utf-8", "surrogateescape"))
+
+
+def _for_pipe(value: object) -> str:
+    """A value in a column: tabs and control bytes as ``%XX``."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return "".join(f"%{ord(ch):02X}" if ch < " " or ch == "\x7f" else ch for ch in str(value))
+
+
+def _for_people(key: str, value: object) -> str:
+    if isinstance(value, float) and key in ("died", "submitted", "started", "until"):
+        return when(value) if key == "until" else ago(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _for_pipe("" if value is None else value)
+
+
+def ago(seconds: float) -> str:
+    """How long ago that was, to two digits or so."""
+    return f"{_span(max(0.0, time.time() - seconds))} ago"
+
+
+def when(seconds: float) -> str:
+    """When that will be."""
+    left = seconds - time.time()
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return f"{stamp} (in {_span(left)})" if left > 0 else f"{stamp} (now)"
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def body_of(found: Found) -> bytes | None:
+    """The workload in an object, if it is there."""
+    if "body_base64" in found:
+        return base64.b64decode(found["body_base64"])
+    if "body" in found:
+        text: str = found["body"]
+        return text.encode("utf-8")
+    return None
+
+
+def _print_body(body: bytes | None) -> None:
+    """A body for people: text as it is, other bytes in hexadecimal, not too many."""
+    if body is None:
+        return
+    text = body.decode("utf-8", "replace")
+    if "\ufffd" not in text and all(ch.isprintable() or ch in "\n\t\r" for ch in text):
+        _print(f"\n{text}" if text else "\n(the workload is empty)")
+        return
+    lines = [
+        f"{at:08x}  {body[at : at + 16].hex(' '):<47}  "
+        + "".join(chr(b) if 32 <= b < 127 else "." for b in body[at : at + 16])
+        for at in range(0, min(len(body), 512), 16)
+    ]
+    if len(body) > 512:
+        lines.append(f"... {len(body)} bytes in all; --body-only writes them as they are")
+    _print("\n" + "\n".join(lines))

@@ -1,0 +1,235 @@
+"""``gearadmin dead``: what was given up is found, looked at and decided about."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.tools import ENVIRON, Done, Tools, command
+from tests.conformance.servers import OURS, Server
+from tests.conformance.wire import T
+from tests.support import patient, wait_until
+
+POLICY = ("--policy", "f* attempts=1 dead=yes")
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    queue = f"sqlite://{tmp_path}/jobs.db" if request.param == "sqlite" else "memory://"
+    server = Server(OURS, "--queue", queue, *POLICY)
+    yield server
+    server.end()
+
+
+def die(server: Server, *bodies: bytes, name: bytes = b"f", unique: bytes = b"") -> list[str]:
+    """Have jobs given up; their handles."""
+    wire = server.connect()
+    handles = []
+    for body in bodies:
+        handle = wire.submit(name, body, unique, T.SUBMIT_JOB_BG)
+        wire.can_do(name)
+        wire.send(T.GRAB_JOB)
+        wire.receive()
+        wire.send(T.WORK_EXCEPTION, handle, b"no\ttime")
+        handles.append(handle.decode())
+    wire.expect_nothing()
+    wire.close()
+    gearadmin = Tools(server.port)
+    wait_until(lambda: handles[-1] in listed(gearadmin))
+    return handles
+
+
+def listed(tools: Tools, *options: str) -> list[str]:
+    done = tools.run("gearadmin", "dead", "list", *options)
+    assert done.status == 0, done.stderr
+    return [line.split("\t")[0] for line in os.fsdecode(done.stdout).splitlines()]
+
+
+def test_the_dead_are_listed_by_function_and_in_pages(server: Server) -> None:
+    tools = Tools(server.port)
+    first, second, third = die(server, b"1", b"2", b"3")
+    [odd] = die(server, b"x", name=b"f odd\xff")
+
+    assert listed(tools) == [first, second, third, odd]
+    assert listed(tools, "--function", "f") == [first, second, third]
+    assert listed(tools, "--function", os.fsdecode(b"f odd\xff")) == [odd]
+    assert listed(tools, "--limit", "2") == [first, second]
+    assert listed(tools, "--limit", "1", "--after", second) == [third]
+    row = tools.run("gearadmin", "dead", "list", "--limit", "1").stdout.decode().split("\t")
+    assert row[1:6] == ["f", "", "normal", "1", "1"]
+    assert row[7].startswith("127.0.0.1 ")
+    assert row[8] == "exception: no%09time\n"
+
+
+def test_a_dead_job_is_shown_with_its_workload(server: Server) -> None:
+    tools = Tools(server.port)
+    text, binary = die(server, "größe\n".encode(), b"\0\xff" * 300)
+
+    shown = tools.run("gearadmin", "dead", "show", text).stdout.decode()
+    assert f"handle:     {text}\n" in shown
+    assert "reason:     exception: no%09time\n" in shown
+    assert shown.endswith("\ngröße\n\n")
+    shown = tools.run("gearadmin", "dead", "show", binary).stdout.decode()
+    assert "00000000  00 ff 00 ff" in shown
+    assert "600 bytes in all" in shown
+    raw = tools.run("gearadmin", "dead", "show", "--body-only", binary)
+    assert raw.stdout == b"\0\xff" * 300
+    found = json.loads(tools.run("gearadmin", "--json", "dead", "show", text).stdout)
+    assert (found["function"], found["attempts"], found["body"]) == ("f", 1, "größe\n")
+
+
+def test_an_export_has_every_workload(server: Server) -> None:
+    tools = Tools(server.port)
+    die(server, b"text", b"\xff\0")
+
+    lines = tools.run("gearadmin", "dead", "export").stdout.splitlines()
+
+    found = [json.loads(line) for line in lines]
+    assert [one.get("body") for one in found] == ["text", None]
+    assert found[1]["body_base64"] == "/wA="
+
+
+def test_dead_jobs_are_retried_by_handle_from_a_pipe_or_all(server: Server) -> None:
+    tools = Tools(server.port)
+    handles = die(server, *[b"%d" % n for n in range(6)])
+
+    assert tools.run("gearadmin", "dead", "retry", handles[0]).stdout == b"retried 1\n"
+    rows = tools.run("gearadmin", "dead", "list", "--limit", "2").stdout
+    assert tools.run("gearadmin", "dead", "retry", "-", stdin=rows).stdout == b"retried 2\n"
+    done = tools.run("gearadmin", "--json", "dead", "retry", "--all", "--function", "f")
+    assert json.loads(done.stdout) == {"retried": 3, "stayed": [], "unknown": []}
+
+    assert listed(tools) == []
+    worker = server.connect()
+    worker.can_do(b"f")
+    bodies = []
+    for _ in handles:
+        worker.send(T.GRAB_JOB)
+        handle, _, body = worker.receive().body.split(b"\0")
+        bodies.append(body)
+        worker.send(T.WORK_COMPLETE, handle, b"")
+    worker.expect_nothing()
+    worker.close()
+    assert sorted(bodies) == [b"%d" % n for n in range(6)]
+
+
+def test_dead_jobs_are_deleted(server: Server) -> None:
+    tools = Tools(server.port)
+    first, _, _ = die(server, b"1", b"2", b"3")
+
+    done = tools.run("gearadmin", "dead", "delete", "H:no:0000000000000001", first)
+    assert (done.status, done.stdout) == (1, b"deleted 1\n")
+    assert done.stderr == b"gearadmin: H:no:0000000000000001: UNKNOWN_JOB\n"
+    assert tools.run("gearadmin", "dead", "delete", "--all").stdout == b"deleted 2\n"
+    assert listed(tools) == []
+
+
+def test_a_job_whose_key_is_taken_stays_and_is_told(server: Server) -> None:
+    tools = Tools(server.port)
+    [handle] = die(server, b"1", unique=b"key")
+    wire = server.connect()
+    wire.submit(b"f", b"2", b"key", T.SUBMIT_JOB_BG)
+    wire.close()
+
+    done = tools.run("gearadmin", "dead", "retry", handle)
+
+    assert (done.status, done.stdout) == (1, b"retried 0\n")
+    assert b"stays: another job has its unique key" in done.stderr
+
+
+def said(tools: Tools, *words: str) -> Done:
+    return tools.run("gearadmin", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("dead", "show", "H:no:0000000000000001"), b"dead show: UNKNOWN_JOB\n"),
+        (("dead", "retry"), b"want: gearadmin dead retry HANDLE..., or --all [--function NAME]\n"),
+        (("dead", "delete", "x", "--all"), b"want: gearadmin dead delete HANDLE..., or --all"),
+        (("dead", "delete", "x", "--function", "f"), b"--function goes with --all"),
+        (("dead", "list", "more"), b"want: gearadmin dead list\n"),
+        (("dead", "list", "--limit", "few"), b"--limit few: want a whole number"),
+        (("dead", "list", "--after", "x"), b"after= wants a job's handle"),
+        (("dead", "list", "--dry-run"), b"dead list takes no --dry-run"),
+        (("dead",), b"'dead' is no command; there are: dead list, dead show HANDLE"),
+        (("nonsense",), b"'nonsense' is no command; there are: import SOURCE TARGET"),
+        (("--status", "--function", "f"), b"--function belongs to a command, such as: dead list"),
+    ],
+)
+def test_what_makes_no_sense_is_named(tools: Tools, words: tuple[str, ...], text: bytes) -> None:
+    done = said(tools, *words)
+
+    assert (done.status, done.stdout) == (1, b"")
+    assert text in done.stderr
+
+
+def test_a_person_sees_a_table(server: Server) -> None:
+    die(server, b"1", b"2")
+    leader, follower = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            command("gearadmin", "-h", "127.0.0.1", "-p", str(server.port), "dead", "list"),
+            stdout=follower, stderr=follower, env={**ENVIRON, "NO_COLOR": "1"},
+        )  # fmt: skip
+        assert process.wait(patient(30)) == 0
+        lines = os.read(leader, 65536).decode().splitlines()
+    finally:
+        os.close(leader)
+        os.close(follower)
+
+    assert lines[0].split()[:4] == ["handle", "function", "attempts", "died"]
+    assert len(lines) == 3
+    assert "s ago" in lines[1]
+
+
+def test_several_servers_are_asked_and_a_job_is_found_where_it_is(tmp_path: Path) -> None:
+    servers = [Server(OURS, *POLICY) for _ in range(2)]
+    try:
+        [first], [second] = [die(server, b"1") for server in servers]
+        names = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+
+        def run(*words: str) -> subprocess.CompletedProcess[bytes]:
+            return subprocess.run(
+                command("gearadmin", "--servers", names, *words),
+                capture_output=True, timeout=patient(30), env=ENVIRON,
+            )  # fmt: skip
+
+        rows = [row.split(b"\t") for row in run("dead", "list").stdout.splitlines()]
+        assert [row[:2] for row in rows] == [
+            [f"127.0.0.1:{server.port}".encode(), handle.encode()]
+            for server, handle in zip(servers, (first, second), strict=True)
+        ]
+        assert second.encode() in run("dead", "show", second).stdout
+        assert run("dead", "delete", first, second).stdout == b"deleted 2\n"
+    finally:
+        for server in servers:
+            server.end()
+
+
+def test_a_server_that_is_none_of_ours_is_told_apart() -> None:
+    import socket
+    import threading
+
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            peer.recv(100)
+            peer.sendall(b"ERR UNKNOWN_COMMAND Unknown+server+commanddead\r\n")
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    done = said(Tools(listener.getsockname()[1]), "dead", "list")
+    thread.join()
+    listener.close()
+
+    assert done.status == 1
+    assert b"UNKNOWN_COMMAND the server has no 'dead list': it is not geartrain's" in done.stderr
