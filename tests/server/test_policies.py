@@ -12,7 +12,7 @@ import pytest
 
 from tests.conformance.servers import OURS, Server
 from tests.conformance.wire import T, Wire
-from tests.support import wait_until
+from tests.support import patient, wait_until
 
 
 @pytest.fixture(params=["sqlite", "memory"])
@@ -157,3 +157,100 @@ def test_without_a_policy_a_failure_is_final_as_in_the_c_server(
     assert total(server) == 0
     assert dead(server) == []
     client.close()
+
+
+# ── durability ───────────────────────────────────────────────────────────────
+
+
+def crash(server: Server) -> None:
+    server.kill()
+    server.restart()
+
+
+@pytest.mark.parametrize(
+    ("policy", "survive"),
+    [
+        ("f durability=always", 20),
+        # Within the interval nothing is promised, and nothing was written yet.
+        ("f durability=interval interval=1h", 0),
+        ("f durability=off", 0),
+    ],
+)
+def test_what_survives_a_kill_right_after_the_answer(
+    started: list[Server], tmp_path: Path, policy: str, survive: int
+) -> None:
+    server = serve(started, f"sqlite://{tmp_path}/jobs.db", policy)
+    client = server.connect()
+    for number in range(20):
+        client.submit(b"f", b"%d" % number, b"", T.SUBMIT_JOB_BG)
+    client.close()
+    assert total(server) == 20
+
+    crash(server)
+
+    assert total(server) == survive
+
+
+def test_what_is_older_than_the_interval_survives(started: list[Server], tmp_path: Path) -> None:
+    server = serve(started, f"sqlite://{tmp_path}/jobs.db", "f durability=interval interval=50ms")
+    client = server.connect()
+    for number in range(20):
+        client.submit(b"f", b"%d" % number, b"", T.SUBMIT_JOB_BG)
+    # Stored with them, or after them; and this one is answered when it is.
+    time.sleep(0.1)
+    client.submit(b"g", b"", b"", T.SUBMIT_JOB_BG)
+    client.close()
+
+    crash(server)
+
+    assert total(server) == 20
+
+
+def test_an_orderly_end_stores_what_was_to_be_stored_later(
+    started: list[Server], tmp_path: Path
+) -> None:
+    server = serve(
+        started, f"sqlite://{tmp_path}/jobs.db", "f durability=interval interval=1h",
+    )  # fmt: skip
+    client = server.connect()
+    client.submit(b"f", b"1", b"", T.SUBMIT_JOB_BG)
+    client.close()
+
+    server.process.terminate()
+    server.process.wait(patient(20))
+    server.restart()
+
+    assert total(server) == 1
+
+
+def test_a_pause_between_attempts_survives_the_server(
+    started: list[Server], tmp_path: Path
+) -> None:
+    server = serve(started, f"sqlite://{tmp_path}/jobs.db", "f attempts=3 backoff=4s")
+    client = server.connect()
+    handle = client.submit(b"f", b"body", b"u", T.SUBMIT_JOB_BG)
+    fails(server)
+    failed = time.time()
+    client.submit(b"g", b"", b"", T.SUBMIT_JOB_BG)
+    # Its key is still taken, and its handle is still the answer.
+    assert client.submit(b"f", b"body", b"u", T.SUBMIT_JOB_BG) == handle
+    client.close()
+
+    crash(server)
+
+    assert total(server) == 1
+    worker = server.connect()
+    worker.can_do(b"f")
+    if time.time() < failed + 1:
+        worker.send(T.GRAB_JOB)
+        worker.expect(T.NO_JOB)
+    worker.send(T.PRE_SLEEP)
+    worker.expect(T.NOOP)
+    # Between half and one and a half of 4 s.
+    assert time.time() >= failed + 1.9
+    worker.send(T.GRAB_JOB)
+    assert worker.receive().body == handle + b"\0f\0body"
+    worker.send(T.WORK_COMPLETE, handle, b"")
+    worker.expect_nothing()
+    wait_until(lambda: total(server) == 0)
+    worker.close()

@@ -23,7 +23,7 @@ from geartrain.broker import (
     windows,
 )
 from geartrain.broker.graveyard import Burial
-from geartrain.broker.state import Counters, HandleMaker, Rules, State
+from geartrain.broker.state import Counters, HandleMaker, Postponement, Rules, State
 from geartrain.broker.tables import Function, Job, Peer
 
 MAX_CLIENT_ID_BYTES = 127
@@ -226,6 +226,16 @@ class Broker:
         self.state.burials = []
         return burials
 
+    def take_postponed(self) -> list[Postponement]:
+        """Jobs that the store is to keep back for a time."""
+        postponed = self.state.postponed
+        self.state.postponed = []
+        return postponed
+
+    def hurry(self) -> None:
+        """What was to be stored within a while is to be stored now."""
+        self.state.hurry()
+
     def revive(self, handle: bytes) -> bool:
         """A job of the dead set in memory is to be done again; False if its key is taken."""
         return keeping.revive(self.state, handle)
@@ -309,6 +319,7 @@ class Broker:
     def stop_accepting(self) -> None:
         """Take no new jobs; what is only in the store stays there, and nobody waits for it."""
         self.rules.accept_new_work = False
+        self.state.hurry()
         keeping.release_all(self.state)
 
     # ── time ─────────────────────────────────────────────────────────────────

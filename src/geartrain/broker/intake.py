@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from geartrain.broker.dispatch import enqueue
 from geartrain.broker.paging import follow
+from geartrain.broker.policies import INTERVAL, OFF
 from geartrain.broker.progress import remember_unique
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
@@ -22,6 +23,7 @@ from geartrain.broker.tables import (
     Job,
     Peer,
 )
+from geartrain.broker.windows import has_room, tail_of
 
 
 def submit(
@@ -61,7 +63,11 @@ def submit(
             if background:
                 # From here on it must run, whoever leaves.
                 twin.background = True
-                if rules.durable and (twin.kept != KEPT or state.fenced):
+                if (
+                    rules.durable
+                    and (twin.kept != KEPT or state.fenced)
+                    and (function.policy is None or function.policy.durability != OFF)
+                ):
                     state.keep(twin, peer)
                     return
             else:
@@ -82,6 +88,14 @@ def submit(
             _refuse(state, peer, b"QUEUE_ERROR", b"Job queue is full")
             return
     keep = background and rules.durable
+    soon = 0.0
+    if keep and function.policy is not None:
+        if function.policy.durability == OFF:
+            keep = False
+        elif function.policy.durability == INTERVAL and when <= state.wall:
+            # What has no room in memory goes to the store at once, and is answered for then.
+            if has_room(state, tail_of(function, priority)):
+                soon = function.policy.interval
     if keep:
         state.handles.keep_pace(state.wall)
     cost = len(workload) + len(unique) + len(reducer) + JOB_OVERHEAD_BYTES
@@ -105,7 +119,9 @@ def submit(
     if not background:
         job.client = peer
         peer.waiting.add(job)
-    if keep:
+    if soon > 0.0:
+        state.keep_later(job, soon)
+    elif keep:
         job.when = when
         job.state = STORING
         function.storing += 1

@@ -8,6 +8,8 @@ before somebody asked for it to be kept.
 
 from __future__ import annotations
 
+from typing import Final
+
 from geartrain.broker import progress
 from geartrain.broker.departure import take_out
 from geartrain.broker.dispatch import serve_grabbers
@@ -40,6 +42,9 @@ from geartrain.broker.tables import (
     Job,
 )
 from geartrain.broker.windows import answered, look, measure, tail_of
+
+#: After so long what was answered for and could not be stored is tried again.
+RETRY_SECONDS: Final = 1.0
 
 
 def take_adds(state: State, most: int, most_bytes: int) -> list[Job]:
@@ -113,6 +118,10 @@ def not_stored(state: State, job: Job, text: bytes) -> None:
         return
     askers = job.askers
     job.askers = None
+    if askers is None and job.kept == WRITING:
+        # It was answered for before it was stored: it stays, and is tried again.
+        state.keep_later(job, RETRY_SECONDS)
+        return
     if askers is not None:
         for asker in askers:
             state.counters.refused += 1

@@ -14,9 +14,10 @@ from __future__ import annotations
 from geartrain.broker import progress
 from geartrain.broker.dispatch import line_up
 from geartrain.broker.graveyard import Burial
+from geartrain.broker.paging import page_out
 from geartrain.broker.policies import EXCEPTION, FAIL, TIMEOUT
-from geartrain.broker.state import State
-from geartrain.broker.tables import DELAYED, FORGOTTEN, KEPT, UNKEPT, Job, Peer
+from geartrain.broker.state import Postponement, State
+from geartrain.broker.tables import DELAYED, FORGOTTEN, KEPT, STORING, UNKEPT, Job, Peer
 
 #: Bytes of an exception's text that are kept with a dead job.
 MAX_REASON_BYTES = 500
@@ -97,6 +98,9 @@ def _take_back(state: State, job: Job) -> None:
 def again(state: State, job: Job, pause: float) -> None:
     """Back to its line, or after a pause; nobody runs it now."""
     state.counters.requeued += 1
+    if pause > 0.0 and job.kept == KEPT and not (state.rules.shared and job.client is not None):
+        _postpone(state, job, pause)
+        return
     if job.kept == KEPT and (state.rules.job_retries >= 0 or job.function.policy is not None):
         # It counts across a restart.
         state.retried.append(job)
@@ -107,6 +111,21 @@ def again(state: State, job: Job, pause: float) -> None:
         job.limit = state.epochs.set(state.wall + pause, job)
     else:
         line_up(state, job)
+
+
+def _postpone(state: State, job: Job, pause: float) -> None:
+    """A stored job waits in the store for its next attempt: that survives us, and takes no room.
+
+    Where several servers share the store, any of them does it then; so one that a client
+    waits for here waits in memory.
+    """
+    until = state.wall + pause
+    state.postponed.append(Postponement(job.handle, until, job.attempts))
+    state.wishes = True
+    job.when = int(until) + 1
+    job.state = STORING
+    job.function.storing += 1
+    page_out(state, job)
 
 
 def bury(state: State, job: Job, reason: bytes, worker: Peer) -> None:

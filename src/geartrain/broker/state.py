@@ -213,6 +213,20 @@ class RousedLine:
         return (looks + 1.0) * ROUSED_LOOK_SECONDS
 
 
+class Postponement:
+    """A stored job that is not to be done before a time.
+
+    Attributes:
+        until: seconds since 1970.
+        attempts: so far.
+    """
+
+    def __init__(self, handle: bytes, until: float, attempts: int) -> None:
+        self.handle = handle
+        self.until = until
+        self.attempts = attempts
+
+
 class State:
     """Everything the broker knows."""
 
@@ -254,6 +268,10 @@ class State:
         self.ends: list[Job] = []
         self.retried: list[Job] = []
         self.burials: list[Burial] = []
+        self.postponed: list[Postponement] = []
+        #: Jobs that were answered for and are to be stored by ``later_due``, on the steady clock.
+        self.later: list[Job] = []
+        self.later_due = FOR_EVER
         #: The dead set, if it is not in the store.
         self.graveyard = Graveyard()
         self.hungry: list[Tail] = []
@@ -287,6 +305,21 @@ class State:
             self.wishes = True
         elif job.kept == KEPT:
             self.doubted.append(job)
+
+    def keep_later(self, job: Job, seconds: float) -> None:
+        """Have this job stored within so many seconds; nobody waits for that."""
+        job.kept = WISHED
+        self.later.append(job)
+        self.later_due = min(self.later_due, self.steady + seconds)
+
+    def hurry(self) -> None:
+        """Have all that is to be stored later stored now, but for what is over already."""
+        for job in self.later:
+            if job.kept == WISHED:
+                self.adds.append(job)
+                self.wishes = True
+        self.later = []
+        self.later_due = FOR_EVER
 
     def forget(self, job: Job) -> None:
         """Have the store forget a job that it keeps, or is about to."""

@@ -26,6 +26,8 @@ def tick(state: State, wall: float, steady: float) -> None:
     """
     state.wall = wall
     state.steady = steady
+    if steady >= state.later_due:
+        state.hurry()
     if steady >= state.tenure:
         fencing.fence(state)
     if state.epochs.heap:
@@ -74,6 +76,10 @@ def next_deadline(state: State) -> float:
     roused = state.roused.next_due()
     if roused >= 0.0:
         left = max(0.0, roused - state.steady)
+        if soonest < 0.0 or left < soonest:
+            soonest = left
+    if state.later:
+        left = max(0.0, state.later_due - state.steady)
         if soonest < 0.0 or left < soonest:
             soonest = left
     if state.grabbers:

@@ -177,11 +177,14 @@ class StoreWriter:
             or state.ends
             or state.retried
             or state.burials
+            or state.postponed
+            or state.later
         )
 
     async def stop(self) -> None:
         """Write what waits, and let go of the store."""
         self._stopping = True
+        self.broker.hurry()
         self._woken.set()
         writer, *others = self._tasks
         for task in others:
@@ -236,6 +239,9 @@ class StoreWriter:
         for job in broker.take_retried():
             if job.kept == KEPT:
                 self._gives.append(Give(_id(job.handle), Placement.MINE, None, job.attempts))
+        for one in broker.take_postponed():
+            give = Give(_id(one.handle), Placement.POOL, one.until, one.attempts)
+            self._gives.append(give)
         return bool(self._adds or self._ends or self._gives)
 
     def _bury(self, burial: Burial) -> None:
@@ -332,6 +338,9 @@ class StoreWriter:
                 if done.missed and self.tenure is not None:
                     self.broker.counters.fenced += len(done.missed)
                     log.warning("%d jobs ended here that another server had got", len(done.missed))
+                for give in gives:
+                    if give.run_at is not None:
+                        self.backlog.delayed_until(give.run_at)
                 if adds:
                     self._answer(adds, done.added[: len(adds)])
                 return
@@ -374,6 +383,12 @@ class StoreWriter:
 
     def _refuse(self, jobs: Sequence[Job], text: str) -> None:
         said = text.encode("utf-8", "replace")
+        early = sum(job.askers is None for job in jobs)
+        if early:
+            log.error(
+                "%d jobs that were answered for before they were stored are in memory only: %s",
+                early, text,
+            )  # fmt: skip
         for job in jobs:
             self.broker.not_stored(job, said)
         self._tell()
@@ -418,7 +433,7 @@ class StoreWriter:
         writing = {add.job.id for _, add in self._adds}
         writing.update(add.job.id for add in self._stillborn)
         if self.tenure is not None:
-            await self.tenure.renew(self._ends)
+            await self.tenure.renew(self._ends, [give.id for give in self._gives])
             # What ended before its row was written still has to keep it from being written.
             self._ends = [end for end in self._ends if end.id in writing]
         else:
@@ -427,6 +442,7 @@ class StoreWriter:
                 for handle, job in self.broker.state.jobs.items()
                 if job.kept in (WRITING, KEPT) and job.state != PAGED
             ]
+            held += [give.id for give in self._gives]
             lease = (await self.store.renew(held, self._ends)).lease
             self.broker.state.handles.rebase(lease.id % INSTANCES, lease.floor)
         self._unsure = False

@@ -158,11 +158,12 @@ class Tenure:
         self._broker.fence()
         self._lost()
 
-    async def renew(self, ended: Sequence[Ending]) -> None:
+    async def renew(self, ended: Sequence[Ending], giving: Sequence[JobId] = ()) -> None:
         """Take a new lease for all that is here; forget what another server has.
 
         Args:
             ended: jobs that are over, all that the store does not know of.
+            giving: jobs that are to be given away, and are not here any more.
 
         Raises:
             StoreError: it cannot be had now.
@@ -171,7 +172,7 @@ class Tenure:
             self.in_doubt = True
             self._broker.fence()
             held = self._held()
-            renewed = await self._store.renew(list(held), ended)
+            renewed = await self._store.renew([*held, *giving], ended)
             self._leases += 1
             self._rebase(renewed.lease)
             self._ttl = renewed.lease.ttl
