@@ -433,6 +433,37 @@ def test_log_goes_on_in_a_new_file_after_hup(start: type[Started], tmp_path: Pat
     assert "stopping" not in (tmp_path / "gearmand.log.1").read_text()
 
 
+def test_log_that_cannot_be_opened_anew_goes_on_in_the_old_file(
+    start: type[Started], tmp_path: Path
+) -> None:
+    folder, moved = tmp_path / "log", tmp_path / "moved"
+    folder.mkdir()
+    server = start("-l", str(folder / "gearmand.log"), "--verbose", "DEBUG")  # type: ignore[arg-type]
+    server.wire().close()
+    wait_until(lambda: "listens on" in (folder / "gearmand.log").read_text())
+
+    folder.rename(moved)
+    server.wire().close()
+    server.process.send_signal(signal.SIGHUP)
+
+    wait_until(lambda: "going on in the old one" in (moved / "gearmand.log").read_text())
+    server.wire().close()
+    assert server.end() == 0
+    assert "stopping" in (moved / "gearmand.log").read_text()
+
+
+def test_pid_file_that_cannot_be_removed_is_told(start: type[Started], tmp_path: Path) -> None:
+    log, note = tmp_path / "gearmand.log", tmp_path / "gearmand.pid"
+    server = start("-l", str(log), "-P", str(note))  # type: ignore[arg-type]
+    server.wire().close()
+
+    note.unlink()
+    note.mkdir()
+    assert server.end() == 0
+
+    assert f"cannot remove pid file {note}: " in log.read_text()
+
+
 def test_log_may_be_json(start: type[Started]) -> None:
     server = start("--log-json")  # type: ignore[arg-type]
     server.wire().close()

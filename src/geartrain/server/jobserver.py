@@ -185,7 +185,7 @@ class JobServer:
             reactor.listen(sock)
             name = sock.getsockname()
             self.addresses.append(name if isinstance(name, str) else (name[0], name[1]))
-            log.info("listening on %s", self._spell(name))
+            log.info("listening on %s", addresses_text([self.addresses[-1]]))
         if isinstance(loop, HostedLoop):
             loop.hosted.host(reactor)
         else:
@@ -506,10 +506,6 @@ class JobServer:
             self._allocator.trim()
             self._most_memory = memory
 
-    @staticmethod
-    def _spell(name: object) -> str:
-        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix:{name}"
-
 
 def sweep_seconds(settings: Settings) -> float:
     """Seconds between looks at connections that stall: so often that a short limit is kept."""
@@ -555,4 +551,8 @@ def _handles(settings: Settings) -> HandleMaker:
 
 def addresses_text(addresses: Iterable[tuple[str, int] | str]) -> str:
     """Addresses as people write them, separated by commas."""
-    return ", ".join(a if isinstance(a, str) else f"{a[0]}:{a[1]}" for a in addresses)
+    return ", ".join(
+        f"unix:{a}" if isinstance(a, str)
+        else f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}"
+        for a in addresses
+    )  # fmt: skip

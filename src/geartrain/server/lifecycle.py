@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import pwd
 import resource
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from geartrain.errors import ConfigurationError
+
+log = logging.getLogger("geartrain.server")
 
 
 def go_to_background() -> int:
@@ -62,8 +65,13 @@ def pid_file(path: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
+        try:
             os.unlink(path)
+        except FileNotFoundError:
+            log.debug("pid file %s is gone already", path)
+        except OSError as error:
+            # Such as after becoming a user who may not write in that folder.
+            log.warning("cannot remove pid file %s: %s; it is stale now", path, error.strerror)
 
 
 def become(user: str) -> None:

@@ -44,6 +44,26 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(row, default=str)
 
 
+class _LogFile(logging.FileHandler):
+    """A file that can be taken away while we write to it."""
+
+    def reopen(self) -> OSError | None:
+        """Go on in a new file of the same name; in the old one, if that cannot be had.
+
+        A server that has become another user may not be allowed to make a file there.
+        """
+        try:
+            fresh = self._open()
+        except OSError as error:
+            return error
+        self.acquire()
+        old, self.stream = self.stream, fresh
+        self.release()
+        if old is not None:
+            old.close()
+        return None
+
+
 class ServerLog:
     """What ``gearmand`` set up; ``reopen`` follows a rotation."""
 
@@ -54,7 +74,7 @@ class ServerLog:
         root = logging.getLogger("geartrain")
         root.setLevel(_LEVELS[settings.verbose])
         root.propagate = False
-        self._file: logging.handlers.WatchedFileHandler | None = None
+        self._file: _LogFile | None = None
         formatter = JsonFormatter() if settings.log_json else logging.Formatter(_PLAIN)
         handler: logging.Handler
         if settings.log_file == "none":
@@ -63,7 +83,7 @@ class ServerLog:
             handler = logging.StreamHandler(sys.stderr)
         else:
             try:
-                self._file = logging.handlers.WatchedFileHandler(settings.log_file)
+                self._file = _LogFile(settings.log_file)
             except OSError as error:
                 raise ConfigurationError(
                     f"cannot write log file {settings.log_file}: {error.strerror}; "
@@ -84,6 +104,12 @@ class ServerLog:
 
     def reopen(self) -> None:
         """Go on in a new file of the same name."""
-        logging.getLogger("geartrain.server").log(NOTICE, "SIGHUP, reopening log file")
-        if self._file is not None:
-            self._file.reopenIfNeeded()
+        log = logging.getLogger("geartrain.server")
+        error = self._file.reopen() if self._file is not None else None
+        if error is None:
+            log.log(NOTICE, "SIGHUP, reopening log file")
+        else:
+            log.error(
+                "SIGHUP, cannot open the log file anew: %s: %s; going on in the old one",
+                error.filename, error.strerror,
+            )  # fmt: skip
