@@ -40,6 +40,7 @@ HOT = [
     "src/geartrain/frontends/*.py",
     "src/geartrain/server/reactor.py",
     "src/geartrain/server/session.py",
+    "src/geartrain/server/store_rows.py",
     "src/geartrain/server/tls_session.py",
     "src/geartrain/client/connection.py",
     "src/geartrain/client/events.py",
@@ -49,6 +50,9 @@ HOT = [
     "src/geartrain/worker/connection.py",
     "src/geartrain/worker/events.py",
     "src/geartrain/worker/slot.py",
+    "src/geartrain/stores/batch.py",
+    "src/geartrain/stores/sqlite_hold.py",
+    "src/geartrain/stores/sqlite_log.py",
 ]
 
 #: Matched above, yet left as they are.

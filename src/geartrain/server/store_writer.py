@@ -18,21 +18,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from geartrain.broker.broker import Broker
 from geartrain.broker.graveyard import Burial
-from geartrain.broker.tables import KEPT, PAGED, POOLING, WRITING, Job
+from geartrain.broker.tables import KEPT, PAGED, WRITING, Job
 from geartrain.errors import ConfigurationError
 from geartrain.server.backlog import NOBODY, Backlog
+from geartrain.server.store_rows import answer, rows_of
 from geartrain.server.tenure import Tenure
-from geartrain.stores.ids import INSTANCES, coalescing_key, handle_of, id_of
+from geartrain.stores.ids import INSTANCES, coalescing_key, id_of
 from geartrain.stores.port import (
     Add,
-    Added,
-    AddResult,
     Ambiguous,
     Ending,
     Give,
@@ -229,8 +229,7 @@ class StoreWriter:
         """Make the next batch; False when there is nothing to write."""
         broker = self.broker
         if not self._adds:
-            for job in broker.take_adds(BATCH_ADDS, BATCH_BYTES):
-                self._adds.append((job, self._add(job)))
+            self._adds = rows_of(broker.take_adds(BATCH_ADDS, BATCH_BYTES))
         self._gather_ends()
         self._ends.extend(self._ended)
         self._ended.clear()
@@ -293,23 +292,6 @@ class StoreWriter:
             counting.set_result(None)
         self._counting = None
 
-    def _add(self, job: Job) -> Add:
-        placement = Placement.POOL if job.kept == POOLING else Placement.MINE
-        return Add(self._row(job), placement)
-
-    def _row(self, job: Job) -> StoredJob:
-        unique = job.unique
-        return StoredJob(
-            _id(job.handle),
-            QueueKey(NOBODY, job.function.name, job.priority),
-            job.workload,
-            unique,
-            coalescing_key(unique, job.workload) if unique else None,
-            float(job.when) if job.when else None,
-            job.reducer or None,
-            job.attempts,
-        )
-
     async def _commit(self) -> None:
         """Write one batch, until it is written or what can be refused was refused."""
         pause = FIRST_PAUSE
@@ -342,7 +324,11 @@ class StoreWriter:
                     if give.run_at is not None:
                         self.backlog.delayed_until(give.run_at)
                 if adds:
-                    self._answer(adds, done.added[: len(adds)])
+                    shared = self.tenure is not None
+                    due = answer(self.broker, adds, done.added, self._prefix, shared)
+                    if due < math.inf:
+                        self.backlog.delayed_until(due)
+                    self._tell()
                 return
             if not (self._adds or self._ends or self._gives or self._in_doubt):
                 return
@@ -352,21 +338,6 @@ class StoreWriter:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             self._take()
-
-    def _answer(self, adds: Sequence[tuple[Job, Add]], answers: Sequence[AddResult]) -> None:
-        broker = self.broker
-        for (job, add), answer in zip(adds, answers, strict=True):
-            if answer.outcome is Added.STORED:
-                mine = answer.placement is Placement.MINE
-                if mine or self.tenure is None or add.placement is Placement.POOL:
-                    broker.stored(job, mine)
-                else:
-                    broker.stored_elsewhere(job)
-                if add.job.run_at is not None:
-                    self.backlog.delayed_until(add.job.run_at)
-            else:
-                broker.merged(job, handle_of(self._prefix, answer.id))
-        self._tell()
 
     async def _commit_apart(self, error: ValueError) -> None:
         """Some row is impossible: write one at a time, and refuse that one."""
@@ -404,7 +375,7 @@ class StoreWriter:
         adds, self._adds = self._adds, []
         waiting = self.broker.take_adds(BATCH_ADDS, BATCH_BYTES)
         while waiting:
-            adds.extend((job, self._add(job)) for job in waiting)
+            adds.extend(rows_of(waiting))
             waiting = self.broker.take_adds(BATCH_ADDS, BATCH_BYTES)
         if adds:
             self._refuse([job for job, _ in adds], str(error))

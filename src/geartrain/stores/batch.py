@@ -48,23 +48,24 @@ def plan(
         ValueError: an add without a body, or with one larger than the store takes;
             the same job added twice.
     """
-    if len({add.job.id for add in adds}) != len(adds):
-        raise ValueError("one commit adds the same job twice")
     ending = {end.id: end for end in ends}
     giving = {give.id: give for give in gives if give.id not in ending}
     kept: list[tuple[int, Add]] = []
     stillborn: list[tuple[StoredJob, Ending]] = []
     elided: set[JobId] = set()
     answers: list[AddResult | None] = [None] * len(adds)
-    for place, add in enumerate(adds):
+    most = traits.max_body
+    ids: set[JobId] = set()
+    for place in range(len(adds)):
+        add = adds[place]
         job = add[0]
-        body = job.body
+        body = job[2]
+        ids.add(job[0])
         if body is None:
             raise ValueError(f"job {job.id} has no body to store: load() it first")
-        if len(body) > traits.max_body:
+        if len(body) > most:
             raise ValueError(
-                f"a body of {len(body)} bytes, this store takes {traits.max_body}; "
-                f"send it by reference"
+                f"a body of {len(body)} bytes, this store takes {most}; send it by reference"
             )
         if not ending and not giving:
             kept.append((place, add))
@@ -80,6 +81,8 @@ def plan(
             run_at = job.run_at if give.run_at is None else give.run_at
             add = Add(job._replace(attempts=attempts, run_at=run_at), give.placement)
         kept.append((place, add))
+    if len(ids) != len(adds):
+        raise ValueError("one commit adds the same job twice")
     return Plan(kept, list(ending.values()), list(giving.values()), stillborn, elided, answers)
 
 

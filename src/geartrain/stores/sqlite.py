@@ -62,6 +62,7 @@ from geartrain.stores.port import (
     Traits,
 )
 from geartrain.stores.sqlite_file import FileLock, connect, explain, open_file, open_spill
+from geartrain.stores.sqlite_hold import WRITING, hold, settle
 from geartrain.stores.sqlite_writer import Changes, SqliteWriter
 from geartrain.stores.url import StoreUrl
 
@@ -345,12 +346,7 @@ class SqliteStore:
         gives = [give for give in todo.gives if give.id in mine]
         todo = todo._replace(gives=gives)
         known = {end.id: mine[end.id] for end in todo.ends if end.id in mine}
-        taken = [
-            add.job.id
-            for _, add in todo.adds
-            if add.placement is Placement.MINE and add.job.run_at is None and add.job.id not in mine
-        ]
-        mine.update(dict.fromkeys(taken, -1))
+        hold(todo.adds, mine)
         ending = [end.id for end in todo.ends]
         self._ending.update(ending)
         changes = Changes()
@@ -358,7 +354,7 @@ class SqliteStore:
             if todo.adds or todo.ends or todo.stillborn or self._needs_writing(gives):
                 changes = await self._write(lambda writer: writer.commit(todo, known))
         except BaseException:
-            self._untake(todo)
+            self._untake(todo.adds)
             raise
         finally:
             self._ending.difference_update(ending)
@@ -379,30 +375,23 @@ class SqliteStore:
     def _settle_adds(self, todo: Plan) -> None:
         """Hold what was stored as mine, and let each answer say who holds the row."""
         mine, answers = self._mine, todo.answers
-        held: dict[QueueKey, int] = {}
-        for place, (job, _) in todo.adds:
-            if mine.get(job.id) != -1:
-                continue
-            answer = answers[place]
-            assert answer is not None
-            if answer.placement is Placement.MINE:
-                mine[job.id] = self._number(job.queue)
-                held[job.queue] = held.get(job.queue, 0) + 1
-        for key, count in held.items():
-            self._queue(self._number(key)).mine += count
-        self._untake(todo)
-        for place, _ in todo.adds:
+        held, others = settle(todo.adds, answers, mine, self._numbers)
+        for number, count in held.items():
+            self._queue(number).mine += count
+        if others:
+            self._untake(others)
+        for place, _ in others:
             answer = answers[place]
             assert answer is not None
             placement = Placement.MINE if answer.id in mine else Placement.POOL
             if placement is not answer.placement:
                 answers[place] = answer._replace(placement=placement)
 
-    def _untake(self, todo: Plan) -> None:
+    def _untake(self, adds: Sequence[tuple[int, Add]]) -> None:
         """What was to be mine and is not: it merged, or its row was in the pool already."""
         mine = self._mine
-        for _, (job, _) in todo.adds:
-            if mine.get(job.id) == -1:
+        for _, (job, _) in adds:
+            if mine.get(job.id) == WRITING:
                 del mine[job.id]
                 number = self._numbers.get(job.queue[:2])
                 if number is not None:

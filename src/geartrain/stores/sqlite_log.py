@@ -129,20 +129,23 @@ class JobLog:
         adds: Adds,
         answers: list[AddResult | None],
         floor: int,
-        taken: Mapping[tuple[int, bytes], int],
+        taken: Mapping[tuple[int, bytes], int] | None,
         number_of: Callable[[QueueKey], int],
-    ) -> tuple[list[Plain], Adds, dict[int, int], dict[int, int]]:
+        has_keys: Callable[[int], bool],
+    ) -> tuple[list[Plain], Adds, dict[int, int], dict[int, int]] | None:
         """Answer those adds that go to the log, or whose key has somebody in it.
 
         Args:
             adds: of one commit.
             answers: filled in.
             floor: the highest id ever stored.
-            taken: ``{(function, key): id}``: holders of keys that have rows.
+            taken: ``{(function, key): id}``: holders of keys that have rows; None as
+                long as nobody has looked.
             number_of: the number of a queue.
+            has_keys: whether a function may have rows with keys.
 
         Returns:
-            What ``write`` is to write; what wants a row; by queue, how many were
+            None if somebody has to look who holds which key. What ``write`` is to write; what wants a row; by queue, how many were
             answered with STORED, and the lowest id of those that nobody holds.
         """
         plain: list[Plain] = []
@@ -161,6 +164,9 @@ class JobLog:
             number = numbers.get(queue, -1)
             if number < 0:
                 number = numbers[queue] = number_of(queue)
+                if taken is None and has_keys(number >> 2):
+                    # Whose key was noted here before keeps it: it is asked for by its id.
+                    return None
             keys = none
             if key is not None:
                 known = self.keys.get(number >> 2)

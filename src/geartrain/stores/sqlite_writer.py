@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -300,34 +301,37 @@ class SqliteWriter:
 
     def _add(self, todo: Plan, changes: Changes) -> None:
         log = self.log
-        changes.plain, rest, counts, changes.lows = log.sort_out(
+        floor, answers = self.floor, todo.answers
+        number_of = partial(self._number, changes=changes)
+        sorted_out = log.sort_out(
+            todo.adds, answers, floor, None, number_of, self._may_have_keys
+        ) or log.sort_out(
             todo.adds,
-            todo.answers,
-            self.floor,
+            answers,
+            floor,
             self._taken(todo.adds, changes),
-            lambda queue: self._number(queue, changes),
+            number_of,
+            self._may_have_keys,
         )
+        assert sorted_out is not None
+        changes.plain, rest, counts, changes.lows = sorted_out
         for number, count in counts.items():
             changes.count_logged(number, count)
         if rest:
             self._add_rows(rest, todo.answers, changes)
         if changes.plain:
-            self.floor = max(self.floor, JobId(max(changes.plain)[0]))
+            self.floor = max(floor, self.floor, JobId(max(changes.plain)[0]))
         while log.crowded:
             self._settle_oldest(changes)
 
     def _taken(self, adds: Adds, changes: Changes) -> dict[tuple[int, bytes], int]:
         """Who has the keys of these adds, as far as these have rows."""
         asked: dict[int, list[bytes]] = {}
-        keyed = self._keyed
         for _, (job, _) in adds:
             if job.key is None:
                 continue
             function = self._number(job.queue, changes) >> 2
-            has = keyed.get(function)
-            if has is None:
-                has = keyed[function] = self._has_keys(function)
-            if has:
+            if self._may_have_keys(function):
                 asked.setdefault(function, []).append(job.key)
         taken = {}
         for function, keys in asked.items():
@@ -342,13 +346,14 @@ class SqliteWriter:
                     taken[function, key] = id
         return taken
 
-    def _has_keys(self, function: int) -> bool:
-        return (
-            self.db.execute(
+    def _may_have_keys(self, function: int) -> bool:
+        known = self._keyed.get(function)
+        if known is None:
+            row = self.db.execute(
                 "SELECT 1 FROM job WHERE fn = ? AND uniq IS NOT NULL LIMIT 1", [function]
             ).fetchone()
-            is not None
-        )
+            known = self._keyed[function] = row is not None
+        return known
 
     def _add_rows(self, adds: Adds, answers: list[AddResult | None], changes: Changes) -> None:
         db, log, floor, known = self.db, self.log, self.floor, self._queues
