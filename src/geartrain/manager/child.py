@@ -36,6 +36,7 @@ from geartrain.manager.board import Pen
 from geartrain.manager.plan import Group
 from geartrain.manager.settings import Settings
 from geartrain.manager.supervisor import CANNOT_LOAD
+from geartrain.manager.titles import call_process
 from geartrain.manager.watched import watched
 from geartrain.worker.aio import AsyncWorker
 from geartrain.worker.sync import Worker
@@ -327,6 +328,7 @@ def memory_of(pid: int) -> int:
 def main(child: Child, name: str) -> None:
     """Run a child in a process that was just forked. Does not return."""
     logs.call_me(name)
+    call_process(f"gearman-worker: {name}")
     status = 1
     try:
         status = child.run()

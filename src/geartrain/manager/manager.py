@@ -1,4 +1,4 @@
-"""The manager's body: forks, signals, sockets. What to do is decided in ``supervisor.py``.
+"""The manager's body: signals, sockets, the clock. What to do is decided in ``supervisor.py``.
 
 One thread, and nothing of the user's code: so it may fork at any time, and stays as
 small as it began.
@@ -6,15 +6,12 @@ small as it began.
 
 from __future__ import annotations
 
-import ctypes
-import json
 import logging
 import os
 import random
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,39 +21,22 @@ from typing import Any, Final
 
 from geartrain.errors import ConfigurationError
 from geartrain.manager import child as inside
-from geartrain.manager.board import Board
+from geartrain.manager.board import Pen
 from geartrain.manager.effects import GO, LEAVE, QUIET, Effect, Finish, Kill, Say, Spawn, Tell
+from geartrain.manager.metrics import MetricsPort
 from geartrain.manager.plan import COMMON, Group, plan
+from geartrain.manager.processes import CannotFork, Processes
+from geartrain.manager.seats import WORKING
 from geartrain.manager.settings import Settings
 from geartrain.manager.status import StatusSocket
-from geartrain.manager.supervisor import WORKING, Supervisor
-from geartrain.manager.watching import watch
+from geartrain.manager.supervisor import Supervisor
+from geartrain.manager.titles import call_process
+from geartrain.manager.watcher import Watcher
 
 log = logging.getLogger("geartrain.manager")
 
 _SIGNALS: Final = ("TERM", "INT", "HUP", "TTIN", "TTOU", "USR1", "CHLD")
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-
-
-class Process:
-    """A child as the system knows it.
-
-    Attributes:
-        row: of the board.
-        functions: that it said it offers.
-        reason: why it could not load.
-    """
-
-    def __init__(self, pid: int, control: socket.socket, row: int, group: str, seat: int) -> None:
-        self.pid = pid
-        self.control = control
-        self.row = row
-        self.group = group
-        self.seat = seat
-        self.began = time.monotonic()
-        self.functions: list[str] = []
-        self.reason = ""
-        self.data = b""
 
 
 class Manager:
@@ -87,15 +67,13 @@ class Manager:
         groups = groups_of(settings)
         self._groups = {group.name: group for group in groups}
         self._mind = Supervisor(groups, settings.grace, settings.load_timeout, settings.name)
-        self._processes: dict[int, Process] = {}
-        self._board = Board()
-        self._rows = deque(range(self._board.rows))
         self._heard: deque[str] = deque()
         self._selector = selectors.DefaultSelector()
+        self._processes = Processes(self._selector, self._on_loaded, self._close_in_child)
         self._wake, self._wake_end = socket.socketpair()
         self._status: StatusSocket | None = None
-        self._watcher = 0
-        self._watched: socket.socket | None = None
+        self._metrics: MetricsPort | None = None
+        self._watcher: Watcher | None = None
         self._ready = False
         self._reloading = False
         self._result: int | None = None
@@ -105,11 +83,16 @@ class Manager:
         """Work until stopped; returns the exit status."""
         settings = self._settings
         self._status = StatusSocket(settings.status_socket)
-        self._selector.register(self._status.fileno(), selectors.EVENT_READ, self._on_status)
         self._listen()
         try:
+            self._selector.register(self._status, selectors.EVENT_READ, self._on_status)
+            if settings.metrics:
+                self._metrics = MetricsPort(settings.metrics, self._selector, self.status)
             if settings.reload:
-                self._start_watcher()
+                folders = settings.reload_dir or (".", *settings.dir)
+                self._watcher = Watcher(folders, self._close_in_child)
+                self._selector.register(self._watcher, selectors.EVENT_READ, self._on_change)
+            call_process(f"gearman-worker: {settings.name} manager")
             log.info(
                 "%s: %d processes, pid %d; ask with: gearman-worker status",
                 settings.name, sum(g.processes for g in self._groups.values()), os.getpid(),
@@ -150,7 +133,11 @@ class Manager:
             key.data()
         while self._heard:
             self._on_signal(self._heard.popleft())
-        self._reap()
+        for ended in self._processes.reap():
+            now = time.monotonic()
+            self._mind.exited(ended.number, ended.code, ended.reason, now, random.random())
+        if self._watcher is not None and self._watcher.has_ended():
+            log.error("nobody watches the files any more: the watching process has gone")
         self._mind.tick(time.monotonic())
 
     def _feed_watchdog(self) -> None:
@@ -199,77 +186,41 @@ class Manager:
             elif isinstance(effect, Tell):
                 self._tell(effect)
             elif isinstance(effect, Kill):
-                self._send(effect.number, signal.SIGKILL)
+                self._processes.send(effect.number, signal.SIGKILL)
             elif isinstance(effect, Say):
                 log.log(_LEVELS[effect.level], "%s", effect.text)
             elif isinstance(effect, Finish):
                 self._result = effect.status
 
     def _tell(self, effect: Tell) -> None:
-        process = self._processes.get(effect.number)
-        if process is None:
-            return
         if effect.word == GO:
-            with suppress(OSError):
-                process.control.send(b"g")
+            self._processes.go(effect.number)
             if not self._ready:
                 self._ready = True
                 self._say_ready("working")
         else:
-            self._send(effect.number, {LEAVE: signal.SIGTERM, QUIET: signal.SIGUSR1}[effect.word])
+            what = {LEAVE: signal.SIGTERM, QUIET: signal.SIGUSR1}[effect.word]
+            self._processes.send(effect.number, what)
 
     def _say_ready(self, status: str) -> None:
         self._notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
 
-    def _send(self, number: int, what: signal.Signals) -> None:
-        process = self._processes.get(number)
-        if process is not None:
-            # Not reaped yet, so the number is still its own.
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, what)
-
     def _spawn(self, effect: Spawn) -> None:
-        now = time.monotonic()
-        if not self._rows:
-            self._mind.exited(effect.number, 1, "there are too many processes", now, 0.0)
-            return
-        ours, theirs = socket.socketpair()
-        row = self._rows.popleft()
-        self._board.clear(row)
         name = self._name(effect.group, effect.seat)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        parent = os.getpid()
-        signal.pthread_sigmask(signal.SIG_BLOCK, inside.BLOCKED)
-        try:
-            pid = os.fork()
-            if not pid:
-                self._let_go()
-                ours.close()
-                group = self._groups[effect.group]
-                inside.main(
-                    inside.Child(
-                        self._settings, group, effect.seat, theirs, self._board.pen(row), parent
-                    ),
-                    name,
-                )
-        except OSError as error:
-            ours.close()
-            theirs.close()
-            self._rows.append(row)
-            self._mind.exited(effect.number, 1, f"cannot fork: {error.strerror}", now, 1.0)
-            return
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, inside.BLOCKED)
-        theirs.close()
-        ours.setblocking(False)
-        process = Process(pid, ours, row, effect.group, effect.seat)
-        self._processes[effect.number] = process
-        number = effect.number
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(number, process))
 
-    def _let_go(self) -> None:
-        """In a child: drop what is the manager's."""
+        def run(control: socket.socket, pen: Pen, parent: int) -> None:
+            group = self._groups[effect.group]
+            inside.main(
+                inside.Child(self._settings, group, effect.seat, control, pen, parent), name
+            )
+
+        try:
+            self._processes.fork(effect.number, run)
+        except CannotFork as error:
+            self._mind.exited(effect.number, 1, str(error), time.monotonic(), 1.0)
+
+    def _close_in_child(self) -> None:
+        """Drop what is the manager's."""
         signal.set_wakeup_fd(-1)
         for name in _SIGNALS:
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
@@ -277,79 +228,16 @@ class Manager:
 
     # ── hearing ──────────────────────────────────────────────────────────────
 
-    def _hear(self, number: int, process: Process) -> None:
-        """Read what a child has said."""
-        try:
-            while data := process.control.recv(65536):
-                process.data += data
-            self._selector.unregister(process.control)  # it has gone: see _reap
-        except BlockingIOError:
-            pass
-        except (OSError, KeyError, ValueError):
-            pass
-        while b"\n" in process.data:
-            line, _, process.data = process.data.partition(b"\n")
-            said = json.loads(line)
-            if "error" in said:
-                process.reason = str(said["error"])
-            elif "functions" in said:
-                process.functions = list(said["functions"])
-                self._mind.loaded(number, time.monotonic())
-
-    def _reap(self) -> None:
-        for number, process in list(self._processes.items()):
-            pid, status = os.waitpid(process.pid, os.WNOHANG)
-            if not pid:
-                continue
-            self._hear(number, process)
-            with suppress(KeyError, ValueError):
-                self._selector.unregister(process.control)
-            process.control.close()
-            del self._processes[number]
-            self._rows.append(process.row)
-            code = os.waitstatus_to_exitcode(status)
-            reason = process.reason
-            row = self._board.read(process.row)
-            if code < 0 and not reason:
-                reason = _signal_name(-code)
-                if row.function:
-                    reason += f" while it did {row.function}"
-            self._mind.exited(number, code, reason, time.monotonic(), random.random())
-        if self._watcher:
-            pid, _ = os.waitpid(self._watcher, os.WNOHANG)
-            if pid:
-                self._watcher = 0
-                log.error("nobody watches the files any more: the watching process has gone")
-
-    # ── reload when files change ─────────────────────────────────────────────
-
-    def _start_watcher(self) -> None:
-        folders = self._settings.reload_dir or (".", *self._settings.dir)
-        ours, theirs = socket.socketpair()
-        parent = os.getpid()
-        self._watcher = os.fork()
-        if not self._watcher:
-            try:
-                self._let_go()
-                ours.close()
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-                if sys.platform == "linux":
-                    ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))
-                if os.getppid() == parent:
-                    watch(folders, lambda path: theirs.sendall(path.encode() + b"\n"))
-            finally:
-                os._exit(1)
-        theirs.close()
-        self._watched = ours
-        self._selector.register(ours, selectors.EVENT_READ, self._on_change)
+    def _on_loaded(self, number: int) -> None:
+        self._mind.loaded(number, time.monotonic())
 
     def _on_change(self) -> None:
-        assert self._watched is not None
-        data = self._watched.recv(65536)
-        if not data:
-            self._selector.unregister(self._watched)
+        assert self._watcher is not None
+        path = self._watcher.changed()
+        if not path:
+            self._selector.unregister(self._watcher)
             return
-        log.info("%s has changed", os.path.relpath(data.splitlines()[-1].decode()))
+        log.info("%s has changed", path)
         self._reload()
 
     # ── status ───────────────────────────────────────────────────────────────
@@ -369,13 +257,13 @@ class Manager:
                 process = self._processes.get(child.number)
                 if process is None:
                     continue
-                row = self._board.read(process.row)
+                row = self._processes.row(process)
                 state = child.state
                 if state == WORKING and not row.running:
                     state = "idle"
                 rows.append(
                     {
-                        "name": self._name(process.group, process.seat),
+                        "name": self._name(seat.group.name, seat.number),
                         "pid": process.pid,
                         "state": state,
                         "generation": child.generation,
@@ -397,6 +285,8 @@ class Manager:
             "since": self._began,
             "targets": [*self._settings.targets, *(f"--dir {d}" for d in self._settings.dir)],
             "servers": self._settings.servers,
+            "ended": {"jobs": self._processes.jobs, "failures": self._processes.failures},
+            "crashes": mind.crashes,
             "processes": rows,
         }
 
@@ -406,20 +296,15 @@ class Manager:
     def _close(self) -> None:
         signal.set_wakeup_fd(-1)
         # Also after an error of ours nobody is left behind.
-        for process in self._processes.values():
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-        if self._watcher:
-            with suppress(ProcessLookupError):
-                os.kill(self._watcher, signal.SIGKILL)
-                os.waitpid(self._watcher, 0)
+        self._processes.kill_all()
+        if self._watcher is not None:
+            self._watcher.kill()
         self._close_files()
 
     def _close_files(self) -> None:
         self._selector.close()
-        for process in self._processes.values():
-            process.control.close()
-        for thing in (self._wake, self._wake_end, self._status, self._watched):
+        self._processes.close()
+        for thing in (self._wake, self._wake_end, self._status, self._metrics, self._watcher):
             if thing is not None:
                 thing.close()
 
@@ -430,14 +315,6 @@ def _vacant(name: str) -> dict[str, Any]:
         "running": 0, "function": "", "job_seconds": 0.0, "age_seconds": 0.0, "memory_bytes": 0,
         "functions": [],
     }  # fmt: skip
-
-
-def _signal_name(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-    return f"{name} (out of memory?)" if number == signal.SIGKILL else name
 
 
 def groups_of(settings: Settings) -> Sequence[Group]:

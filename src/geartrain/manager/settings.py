@@ -156,6 +156,10 @@ class Settings:
         metavar="FILE", takes="file",
     )  # fmt: skip
     user: str = _setting("", TEXT, "As a service", "user to become", short="u", metavar="USER")
+    metrics: str = _setting(
+        "", TEXT, "As a service", "answer http://127.0.0.1:PORT/metrics, in the form that Prometheus"
+        " reads", metavar="[HOST:]PORT",
+    )  # fmt: skip
     log_json: bool = _setting(False, FLAG, "As a service", "log JSON objects, one a line")
     log_level: str = _setting(
         "info", LEVEL, "As a service", "how much to log: " + ", ".join(LEVELS) + " (info)",
@@ -197,6 +201,8 @@ def read_value(name: str, value: object, source: str) -> object:
     elif kind == TEXT:
         if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
             value = ",".join(value)  # servers = ["a", "b"]
+        if name == "metrics" and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)  # metrics = 9100
         result, want = (value if isinstance(value, str) else None), "a text"
     elif kind == LEVEL:
         result = value.lower() if isinstance(value, str) and value.lower() in LEVELS else None

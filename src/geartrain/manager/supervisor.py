@@ -21,7 +21,7 @@ reloaded, a successor that has loaded and waits). The life of a process::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from geartrain.manager.effects import (
@@ -39,13 +39,16 @@ from geartrain.manager.effects import (
     Tell,
 )
 from geartrain.manager.plan import COMMON, Group
-
-LOADING: Final = "loading"
-WAITING: Final = "waiting"
-WORKING: Final = "working"
-QUIETED: Final = "quiet"
-LEAVING: Final = "leaving"
-KILLED: Final = "killed"
+from geartrain.manager.seats import (
+    KILLED,
+    LEAVING,
+    LOADING,
+    QUIETED,
+    WAITING,
+    WORKING,
+    Child,
+    Seat,
+)
 
 #: Exit status of a process that could not load its targets.
 CANNOT_LOAD: Final = 78
@@ -53,60 +56,6 @@ CANNOT_LOAD: Final = 78
 HEALTHY_SECONDS: Final = 10.0
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 30.0
-
-
-class Child:
-    """One process.
-
-    Attributes:
-        number: ours, not the system's.
-        generation: of the code that it loads.
-        since: when it came into its state.
-        deadline: when it is killed, if it has not moved on; None: never.
-        told: it was told to leave; its end is no surprise.
-    """
-
-    def __init__(self, number: int, generation: int, now: float, deadline: float) -> None:
-        self.number = number
-        self.generation = generation
-        self.state = LOADING
-        self.since = now
-        self.deadline: float | None = deadline
-        self.told = False
-
-    def moves(self, state: str, now: float, deadline: float | None = None) -> None:
-        """Come into another state."""
-        self.state = state
-        self.since = now
-        self.deadline = deadline
-
-
-class Seat:
-    """A place for one working process.
-
-    Attributes:
-        child: who works here, or will next.
-        successor: who loads new code meanwhile.
-        retired: nobody shall come after the one who is here.
-        failures: crashes in a row.
-        due: no process is started before.
-    """
-
-    def __init__(self, group: Group, number: int) -> None:
-        self.group = group
-        self.number = number
-        self.child: Child | None = None
-        self.successor: Child | None = None
-        self.retired = False
-        self.failures = 0
-        self.due = 0.0
-
-    def children(self) -> Iterator[Child]:
-        """Who is here."""
-        if self.child is not None:
-            yield self.child
-        if self.successor is not None:
-            yield self.successor
 
 
 class Supervisor:
@@ -137,6 +86,8 @@ class Supervisor:
         self._ever_proven = False
         self._finished = False
         self._status = 0
+        #: How many have crashed, from the beginning.
+        self.crashes = 0
         self.stopping = False
         self.quiet = False
         #: Processes with old code are being replaced.
@@ -392,6 +343,7 @@ class Supervisor:
     def _crashed(
         self, seat: Seat, child: Child, code: int, reason: str, now: float, chance: float
     ) -> None:
+        self.crashes += 1
         if child.state in (WORKING, QUIETED) and now - child.since >= HEALTHY_SECONDS:
             seat.failures = 0
         pause = self._pause(seat, now, chance)
