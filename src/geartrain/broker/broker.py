@@ -24,7 +24,7 @@ from geartrain.broker import (
 )
 from geartrain.broker.graveyard import Burial
 from geartrain.broker.state import Counters, HandleMaker, Postponement, Rules, State
-from geartrain.broker.tables import Function, Job, Peer
+from geartrain.broker.tables import KEPT, PAGED, Ask, Function, Job, Peer
 
 MAX_CLIENT_ID_BYTES = 127
 
@@ -91,8 +91,46 @@ class Broker:
         return inspection.status_of(self.state.holders.get(unique))
 
     def cancel(self, handle: bytes) -> bool:
-        """``cancel job``: False when there is no such job."""
+        """``cancel job``: False when there is no such job, or it is only in the store."""
         return departure.cancel(self.state, handle)
+
+    def is_stored_somewhere(self, handle: bytes) -> bool:
+        """Only the store can say whether there is such a job, or take it away."""
+        state = self.state
+        if state.paged == 0 and not (self.rules.shared and self.rules.durable):
+            return False
+        job = state.jobs.get(handle)
+        return job is None or job.state == PAGED
+
+    @property
+    def has_more(self) -> bool:
+        """Some jobs are only in the store."""
+        return self.state.paged > 0 or (self.rules.shared and self.rules.durable)
+
+    def keyed_functions(self) -> list[bytes]:
+        """Names of the functions of which jobs that are only in the store may have keys."""
+        everything = self.rules.shared
+        return [
+            name for name, function in self.state.functions.items() if function.keyed or everything
+        ]
+
+    def unstored_handles(self) -> list[bytes]:
+        """Handles of those jobs that are not in the store, or not yet for certain."""
+        return [handle for handle, job in self.state.jobs.items() if job.kept != KEPT]
+
+    def take_asks(self) -> list[Ask]:
+        """Submissions that may have a twin in the store; each is answered by ``found``."""
+        asks = self.state.asks
+        self.state.asks = []
+        return asks
+
+    def found(self, ask: Ask, handle: bytes, priority: int) -> None:
+        """The twin of a submission in the store, and its priority; empty for none."""
+        intake.found(self.state, ask, handle, priority)
+
+    def cancelled(self, handle: bytes, name: bytes, priority: int, delayed: bool) -> None:
+        """A job that was only in the store is there no more."""
+        departure.cancelled(self.state, handle, name, priority, delayed)
 
     # ── workers ──────────────────────────────────────────────────────────────
 

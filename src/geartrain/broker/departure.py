@@ -94,10 +94,6 @@ def take_out(state: State, job: Job) -> None:
         way = unplace(job)
         if way is not None:
             changed(state, way)
-    elif job.state == PAGED:
-        paged = tail_of(function, job.priority)
-        uncount(state, paged, job.when > 0)
-        changed(state, paged)
     elif job.state == BEHIND:
         behind = tail_of(function, job.priority).behind
         assert behind is not None
@@ -153,10 +149,10 @@ def cancel(state: State, handle: bytes) -> bool:
     it is not given out again, and its key is free.
 
     Returns:
-        False when there is no such job.
+        False when there is no such job, or it is only in the store.
     """
     job = state.jobs.get(handle)
-    if job is None:
+    if job is None or job.state == PAGED:
         return False
     state.counters.cancelled += 1
     if job.state != RUNNING:
@@ -176,6 +172,22 @@ def cancel(state: State, handle: bytes) -> bool:
     if job.kept != UNKEPT:
         state.forget(job)
     return True
+
+
+def cancelled(state: State, handle: bytes, name: bytes, priority: int, delayed: bool) -> None:
+    """The row of a job that was only in the store is gone; who waited for it hears WORK_FAIL."""
+    state.counters.cancelled += 1
+    job = state.jobs.get(handle)
+    if job is not None and job.state == PAGED:
+        for entry in job.entries():
+            entry.work_fail(handle)
+        job.kept = UNKEPT
+        progress.end(state, job)
+    function = state.functions.get(name)
+    if function is not None:
+        tail = tail_of(function, priority)
+        uncount(state, tail, delayed)
+        changed(state, tail)
 
 
 def drop_function(state: State, function: Function) -> bool:

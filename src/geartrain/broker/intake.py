@@ -9,6 +9,8 @@ Source: protocol reference, 2.2, 2.6, 2.12 and 2.13.
 
 from __future__ import annotations
 
+from typing import Final
+
 from geartrain.broker.dispatch import enqueue
 from geartrain.broker.paging import follow
 from geartrain.broker.policies import INTERVAL, OFF
@@ -18,12 +20,17 @@ from geartrain.broker.tables import (
     DELAYED,
     JOB_OVERHEAD_BYTES,
     KEPT,
+    PAGED,
     STORING,
+    Ask,
     Function,
     Job,
     Peer,
 )
 from geartrain.broker.windows import has_room, tail_of
+
+#: The answer to a submission goes where it is made.
+NO_TICKET: Final = -1
 
 
 def submit(
@@ -36,6 +43,7 @@ def submit(
     background: bool,
     when: int,
     reducer: bytes,
+    ticket: int = NO_TICKET,
 ) -> None:
     """Take a submission; the peer is told ``job_created`` or ``refused``, once.
 
@@ -44,14 +52,15 @@ def submit(
         unique: its key; empty for none, ``-`` for the workload itself.
         when: second since 1970 before which it may not run; 0 or past for now.
         reducer: function that merges the results; empty for none.
+        ticket: the answer was promised, because the store was asked for a twin; it has none.
     """
     rules = state.rules
     if len(unique) > rules.max_unique_bytes:
-        _refuse(state, peer, b"ARGUMENT_TOO_LARGE", b"Unique value too large")
+        _refuse(state, peer, ticket, b"ARGUMENT_TOO_LARGE", b"Unique value too large")
         return
     function = state.functions.get(name)
     if function is None:
-        function = find_function(state, peer, name)
+        function = find_function(state, peer, name, ticket)
         if function is None:
             return
     by_workload = False
@@ -72,12 +81,27 @@ def submit(
                     return
             else:
                 attach(twin, peer)
-            peer.job_created(twin.handle)
+            if ticket == NO_TICKET:
+                peer.job_created(twin.handle)
+            else:
+                peer.redeem(ticket, twin.handle)
+            return
+        if (
+            ticket == NO_TICKET
+            and not background
+            and rules.durable
+            and (function.keyed or rules.shared)
+            and (by_workload or unique != b"-")
+        ):
+            ask = Ask(peer, peer.promise(), name, unique, workload, priority, reducer)
+            state.asks.append(ask)
+            state.wishes = True
             return
     if not rules.accept_new_work:
         _refuse(
             state,
             peer,
+            ticket,
             b"QUEUE_ERROR",
             b"The server is shutting down and takes no new jobs; submit to another server",
         )
@@ -85,7 +109,7 @@ def submit(
     if function.limited:
         limit = function.limits[priority]
         if limit > 0 and function.total >= limit:
-            _refuse(state, peer, b"QUEUE_ERROR", b"Job queue is full")
+            _refuse(state, peer, ticket, b"QUEUE_ERROR", b"Job queue is full")
             return
     keep = background and rules.durable
     soon = 0.0
@@ -103,6 +127,7 @@ def submit(
         _refuse(
             state,
             peer,
+            ticket,
             b"QUEUE_ERROR",
             b"The server's memory budget for jobs (max-memory) is used up; submit later",
         )
@@ -137,7 +162,10 @@ def submit(
         enqueue(state, job)
     else:
         follow(state, job)
-    peer.job_created(job.handle)
+    if ticket == NO_TICKET:
+        peer.job_created(job.handle)
+    else:
+        peer.redeem(ticket, job.handle)
 
 
 def attach(job: Job, peer: Peer) -> None:
@@ -151,19 +179,22 @@ def attach(job: Job, peer: Peer) -> None:
     peer.waiting.add(job)
 
 
-def find_function(state: State, peer: Peer, name: bytes) -> Function | None:
+def find_function(
+    state: State, peer: Peer, name: bytes, ticket: int = NO_TICKET
+) -> Function | None:
     """The function of this name, made if need be; None when the peer was refused it."""
     function = state.functions.get(name)
     if function is not None:
         return function
     rules = state.rules
     if len(name) > rules.max_function_bytes:
-        _refuse(state, peer, b"ARGUMENT_TOO_LARGE", b"Function name too large")
+        _refuse(state, peer, ticket, b"ARGUMENT_TOO_LARGE", b"Function name too large")
         return None
     if too_many_functions(state):
         _refuse(
             state,
             peer,
+            ticket,
             b"QUEUE_ERROR",
             b"The server knows max-functions functions already; drop some that are no longer used",
         )
@@ -190,6 +221,39 @@ def make_function(state: State, name: bytes) -> Function:
     return function
 
 
-def _refuse(state: State, peer: Peer, code: bytes, text: bytes) -> None:
+def _refuse(state: State, peer: Peer, ticket: int, code: bytes, text: bytes) -> None:
     state.counters.refused += 1
-    peer.refused(code, text)
+    if ticket == NO_TICKET:
+        peer.refused(code, text)
+    else:
+        peer.renege(ticket, code, text)
+
+
+def found(state: State, ask: Ask, handle: bytes, priority: int) -> None:
+    """The store was asked for a twin: its handle and priority; empty if there is none.
+
+    Who waits for a job that is only in the store is known here from now on, and nothing
+    else of it.
+    """
+    peer = ask.peer
+    if peer.gone:
+        return
+    job = state.jobs.get(handle) if handle else None
+    function = state.functions.get(ask.function)
+    if handle and job is None and function is not None and function.paged:
+        job = Job(handle, function, ask.unique, b"", priority, True)
+        job.state = PAGED
+        job.kept = KEPT
+        state.jobs[handle] = job
+        state.memory += job.cost
+        if ask.unique != b"-" and ask.unique not in function.uniques:
+            remember_unique(state, job)
+    if job is None or not job.wanted:
+        submit(
+            state, peer, ask.function, ask.unique, ask.workload, ask.priority, False, 0,
+            ask.reducer, ask.ticket,
+        )  # fmt: skip
+        return
+    state.counters.coalesced += 1
+    attach(job, peer)
+    peer.redeem(ask.ticket, handle)

@@ -174,6 +174,9 @@ def _tails(state: State) -> Iterator[str]:
                     yield f"{name}: {what} = {counted}, a recount says {recount}"
         if function.paged != paged:
             yield f"{_function(function)}: paged = {function.paged}, its tails say {paged}"
+    paged = sum(function.paged for function in state.functions.values())
+    if state.paged != paged:
+        yield f"paged = {state.paged}, the functions say {paged}"
     for job in state.jobs.values():
         if behind[job.handle] != (1 if job.state == BEHIND else 0):
             yield f"{_job(job)} stands behind a tail {behind[job.handle]} times"

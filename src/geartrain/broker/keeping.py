@@ -279,7 +279,9 @@ def page(state: State, name: bytes, priority: int, ready: int, dormant: int) -> 
             return
         function = make_function(state, name)
     tail = tail_of(function, priority)
-    function.paged += ready + dormant - tail.ready - tail.dormant
+    more = ready + dormant - tail.ready - tail.dormant
+    function.paged += more
+    state.paged += more
     tail.ready = ready
     tail.dormant = dormant
     tail.since = b""
@@ -301,6 +303,7 @@ def pooled(state: State, name: bytes, priority: int, count: int, ripe: bool) -> 
     tail.ready += count
     tail.since = b""
     function.paged += count - known
+    state.paged += count - known
     function.keyed = True
     look(state, tail)
 

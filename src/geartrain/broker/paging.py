@@ -135,6 +135,7 @@ def page_out(state: State, job: Job) -> None:
     tail = tail_of(function, job.priority)
     function.storing -= 1
     function.paged += 1
+    state.paged += 1
     if job.when:
         tail.dormant += 1
     else:
@@ -194,6 +195,8 @@ def uncount(state: State, tail: Tail, delayed: bool) -> None:
         if tail.dormant:
             tail.dormant -= 1
             tail.function.paged -= 1
+            state.paged -= 1
     elif tail.ready:
         tail.ready -= 1
         tail.function.paged -= 1
+        state.paged -= 1

@@ -19,6 +19,7 @@ from geartrain.broker.tables import (
     KEPT,
     UNKEPT,
     WISHED,
+    Ask,
     Asker,
     Crew,
     Function,
@@ -275,6 +276,10 @@ class State:
         #: The dead set, if it is not in the store.
         self.graveyard = Graveyard()
         self.hungry: list[Tail] = []
+        #: Jobs that are only in the store, of all functions.
+        self.paged = 0
+        #: Submissions that may have a twin there.
+        self.asks: list[Ask] = []
         #: Lines of which more is on its way from the store.
         self.asking: dict[Tail, None] = {}
         #: Workers that wait for that, the one that has waited longest first.

@@ -159,6 +159,28 @@ class Asker:
         self.ticket = ticket
 
 
+class Ask:
+    """A submission whose key may belong to a job that is only in the store."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        ticket: int,
+        function: bytes,
+        unique: bytes,
+        workload: bytes,
+        priority: int,
+        reducer: bytes,
+    ) -> None:
+        self.peer = peer
+        self.ticket = ticket
+        self.function = function
+        self.unique = unique
+        self.workload = workload
+        self.priority = priority
+        self.reducer = reducer
+
+
 class Grabber:
     """A worker that has asked for a job while one was on its way from the store."""
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from geartrain.broker.inspection import JobRow
 from geartrain.frontends.port import House, Question
 
 #: Lines made at a time.
@@ -27,6 +28,7 @@ _PEERS: Final = 2
 _JOBS: Final = 3
 _UNIQUES: Final = 4
 _JOB_DETAILS: Final = 5
+_KIND_VERBS: Final = {_JOBS: b"show jobs", _UNIQUES: b"show unique jobs", _JOB_DETAILS: b"jobs"}
 
 
 def for_people(name: bytes) -> bytes:
@@ -40,8 +42,12 @@ def for_people(name: bytes) -> bytes:
 class Listing:
     """A list on its way out, a piece at a time."""
 
-    def __init__(self, house: House, kind: int, names: list[bytes], numbers: list[int]) -> None:
+    def __init__(
+        self, house: House, kind: int, names: list[bytes], numbers: list[int], last: bool = True
+    ) -> None:
         self._house = house
+        #: The closing dot is ours to say.
+        self._last = last
         self._kind = kind
         self._names = names
         self._numbers = numbers
@@ -62,7 +68,8 @@ class Listing:
         self._at = end
         if end == size:
             self.done = True
-            lines.append(b".\n")
+            if self._last:
+                lines.append(b".\n")
         return b"".join(lines)
 
     def _line(self, name: bytes) -> bytes:
@@ -78,18 +85,7 @@ class Listing:
                 counts = b"\t%d\t%d\t%d\t%d\n" % (row.high, row.normal, row.low, row.workers)
             return for_people(name) + counts
         job = broker.job_row(name)
-        if job is None:
-            return b""
-        if kind == _UNIQUES:
-            return for_people(job.unique) + b"\n"
-        if kind == _JOB_DETAILS:
-            where = job.worker or b"-"
-            return b"\t".join(
-                [for_people(job.function), for_people(job.unique), where, b"%d\n" % job.clients]
-            )
-        # The third column is the C server's "ignore" mark of abandoned jobs;
-        # ours are gone at once, so it is always 0.
-        return b"%s\t%d\t0\t%d\n" % (name, job.attempts, 1 if job.background else 0)
+        return b"" if job is None else job_line(_KIND_VERBS[kind], job)
 
     def _peer(self, at: int) -> bytes:
         row = self._house.broker.peer_row(self._numbers[at])
@@ -98,6 +94,20 @@ class Listing:
         client_id = b"_".join(for_people(row.client_id).split()) or b"-"
         abilities = b"".join([b" " + for_people(name) for name in row.abilities])
         return b"%d %s %s :%s\n" % (row.number, row.address, client_id, abilities)
+
+
+def job_line(verb: bytes, job: JobRow) -> bytes:
+    """One job, in the list that is called so."""
+    if verb == b"show unique jobs":
+        return for_people(job.unique) + b"\n"
+    if verb == b"jobs":
+        where = job.worker or b"-"
+        return b"\t".join(
+            [for_people(job.function), for_people(job.unique), where, b"%d\n" % job.clients]
+        )
+    # The third column is the C server's "ignore" mark of abandoned jobs;
+    # ours are gone at once, so it is always 0.
+    return b"%s\t%d\t0\t%d\n" % (job.handle, job.attempts, 1 if job.background else 0)
 
 
 class Answer:
@@ -159,7 +169,7 @@ def answer(house: House, line: bytes) -> Answer:
     if command == b"maxqueue":
         return _max_queue(house, words)
     if command == b"jobs":
-        return Answer(b"", Listing(house, _JOB_DETAILS, broker.job_handles(), []))
+        return _jobs(house, _JOB_DETAILS)
     if len(words) > 1:
         verb = command + b" " + words[1].lower()
         if verb in _QUESTIONS:
@@ -175,10 +185,21 @@ def answer(house: House, line: bytes) -> Answer:
 def _show(house: House, words: list[bytes]) -> Answer:
     what = words[1].lower()
     if what == b"jobs" and len(words) == 2:
-        return Answer(b"", Listing(house, _JOBS, house.broker.job_handles(), []))
+        return _jobs(house, _JOBS)
     if what == b"unique" and len(words) == 3 and words[2].lower() == b"jobs":
-        return Answer(b"", Listing(house, _UNIQUES, house.broker.job_handles(), []))
+        return _jobs(house, _UNIQUES)
     return Answer(b"ERR UNKNOWN_SHOW_ARGUMENTS\r\n")
+
+
+def _jobs(house: House, kind: int) -> Answer:
+    """A list of all jobs: those in memory, and after them, page by page, those in the store."""
+    broker = house.broker
+    if not broker.has_more:
+        return Answer(b"", Listing(house, kind, broker.job_handles(), []))
+    # What is being stored now may be in the store when that is looked through.
+    unstored = broker.unstored_handles()
+    question = Question(_KIND_VERBS[kind], unstored, True)
+    return Answer(b"", Listing(house, kind, unstored, [], False), question)
 
 
 def _cancel(house: House, words: list[bytes]) -> Answer:
@@ -186,6 +207,8 @@ def _cancel(house: House, words: list[bytes]) -> Answer:
         return Answer(b"ERR UNKNOWN_ERROR\r\n")
     if house.broker.cancel(words[2]):
         return Answer(b"OK\r\n")
+    if house.broker.is_stored_somewhere(words[2]):
+        return Answer(b"", None, Question(b"cancel job", [words[2]]))
     return Answer(b"ERR UNKNOWN_JOB\r\n")
 
 

@@ -20,6 +20,7 @@ from typing import Final
 
 from geartrain.broker import progress
 from geartrain.broker.broker import Broker
+from geartrain.broker.inspection import JobStatus
 from geartrain.broker.tables import Job, Peer
 from geartrain.errors import LineTooLong, ProtocolError
 from geartrain.frontends import admin
@@ -374,16 +375,10 @@ class GearConnection(Peer):
             self.error(b"ARGUMENT_TOO_LARGE", b"Job handle too large")
             return
         status = self.broker.status(handle)
-        self.say(
-            encode_response(
-                c.STATUS_RES,
-                handle,
-                b"1" if status.known else b"0",
-                b"1" if status.running else b"0",
-                b"%d" % status.numerator,
-                b"%d" % status.denominator,
-            )
-        )
+        if not status.known and self.broker.is_stored_somewhere(handle):
+            self.inquire(Question(b"get status", [handle]))
+            return
+        self.say(status_packet(handle, status))
 
     def _get_status_unique(self, body: bytes) -> None:
         unique = without_nul(body)
@@ -391,17 +386,10 @@ class GearConnection(Peer):
             self.error(b"ARGUMENT_TOO_LARGE", b"Unique value too large")
             return
         status = self.broker.status_unique(unique)
-        self.say(
-            encode_response(
-                c.STATUS_RES_UNIQUE,
-                unique,
-                b"1" if status.known else b"0",
-                b"1" if status.running else b"0",
-                b"%d" % status.numerator,
-                b"%d" % status.denominator,
-                b"%d" % status.clients,
-            )
-        )
+        if not status.known and unique and unique != b"-" and self.broker.has_more:
+            self.inquire(Question(b"get status unique", [unique]))
+            return
+        self.say(status_unique_packet(unique, status))
 
     def _option(self, body: bytes) -> None:
         if without_nul(body).lower() == b"exceptions":
@@ -586,6 +574,31 @@ class GearConnection(Peer):
         out.append(header)
         out.append(body)
         self.out_bytes += 12 + len(body)
+
+
+def status_packet(handle: bytes, status: JobStatus) -> bytes:
+    """STATUS_RES."""
+    return encode_response(
+        c.STATUS_RES,
+        handle,
+        b"1" if status.known else b"0",
+        b"1" if status.running else b"0",
+        b"%d" % status.numerator,
+        b"%d" % status.denominator,
+    )
+
+
+def status_unique_packet(unique: bytes, status: JobStatus) -> bytes:
+    """STATUS_RES_UNIQUE."""
+    return encode_response(
+        c.STATUS_RES_UNIQUE,
+        unique,
+        b"1" if status.known else b"0",
+        b"1" if status.running else b"0",
+        b"%d" % status.numerator,
+        b"%d" % status.denominator,
+        b"%d" % status.clients,
+    )
 
 
 def without_nul(argument: bytes) -> bytes:

@@ -5,8 +5,8 @@ high priorities first, while the writer goes on writing. What waits for its time
 moved to the pool when that has come. Nothing is read at the start but how long each
 line is, and the first jobs of each.
 
-Claims, dues and counts are made one after another, so that each sees what the one
-before it did. While the store cannot be read, they are tried again; jobs that are in
+Claims, dues, counts, cancellations and the search for twins are made one after
+another, so that each sees what the one before it did. While the store cannot be read, they are tried again; jobs that are in
 memory and waited behind the unreadable go on.
 """
 
@@ -20,9 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from geartrain.broker.broker import Broker
+from geartrain.broker.tables import Ask
 from geartrain.broker.windows import Claim
 from geartrain.server.tenure import Tenure
-from geartrain.stores.ids import handle_of
+from geartrain.stores.ids import coalescing_key, handle_of
 from geartrain.stores.port import (
     Ambiguous,
     Count,
@@ -31,7 +32,9 @@ from geartrain.stores.port import (
     QueueKey,
     QueueStore,
     StoredJob,
+    StoreDown,
     StoreError,
+    Where,
 )
 
 log = logging.getLogger("geartrain.server")
@@ -47,6 +50,8 @@ LONGEST_PAUSE: Final = 1.0
 DOUBT_SECONDS: Final = 0.05
 #: Seconds for the first jobs of each line before the server listens; the rest come later.
 OPENING_SECONDS: Final = 0.5
+#: Seconds that a submission waits for the search for its twin.
+ASK_SECONDS: Final = 1.0
 #: The wall clock may be set: it is looked at again now and then.
 LOOK_SECONDS: Final = 60.0
 #: Seconds after which the pools of a shared store are looked into, news or not.
@@ -61,6 +66,9 @@ class Writing(Protocol):
 
     async def recount(self) -> None:
         """Count all lines, between two commits."""
+
+    async def end(self, id: JobId) -> None:
+        """Have this row ended, and wait for that, though not for ever."""
 
     def doubt(self) -> None:
         """An answer of the store was lost: have a new lease taken."""
@@ -100,6 +108,11 @@ class Backlog:
         self._woken = asyncio.Event()
         #: Taken from the broker, not yet answered.
         self._claims: list[Claim] = []
+        #: Held while jobs come out of the store, so that nobody waits for one that has gone.
+        self._moving = asyncio.Lock()
+        self._asked = asyncio.Event()
+        #: Jobs to be cancelled, and who waits for that.
+        self._cancels: list[tuple[JobId, asyncio.Future[bool]]] = []
         #: When the next delayed row is due; infinity for none.
         self._next_due = math.inf
         self._doubtful = False
@@ -126,6 +139,7 @@ class Backlog:
     def wake(self) -> None:
         """There are wishes, or the clock was set."""
         self._woken.set()
+        self._asked.set()
 
     def delayed_until(self, run_at: float) -> None:
         """A row was stored that waits for this time."""
@@ -191,10 +205,13 @@ class Backlog:
             self._doubtful = False
             await self._writing.recount()
         while (self._take() or self._next_due <= self._wall()) and not self._in_doubt:
-            if self._claims:
-                await self._claim()
-            else:
-                await self._ripen()
+            async with self._moving:
+                if self._cancels:
+                    await self._cancel()
+                elif self._claims:
+                    await self._claim()
+                else:
+                    await self._ripen()
 
     @property
     def _in_doubt(self) -> bool:
@@ -202,9 +219,9 @@ class Backlog:
         return tenure is not None and tenure.in_doubt
 
     def _take(self) -> bool:
-        """Whether something is to be claimed."""
+        """Whether something is to be claimed or cancelled."""
         self._claims.extend(self._broker.take_claims())
-        return bool(self._claims)
+        return bool(self._claims or self._cancels)
 
     async def _claim(self) -> None:
         """Bring the jobs of the first wish."""
@@ -243,6 +260,80 @@ class Backlog:
         if not found:
             asyncio.get_running_loop().call_later(DOUBT_SECONDS, self._doubt)
         self._tell()
+
+    # ── single jobs ──────────────────────────────────────────────────────────
+
+    async def find_twins(self) -> None:
+        """Answer those who may have a twin in the store, for ever."""
+        while True:
+            self._asked.clear()
+            for ask in self._broker.take_asks():
+                try:
+                    async with asyncio.timeout(ASK_SECONDS), self._moving:
+                        await self._find_twin(ask)
+                except (StoreError, TimeoutError) as error:
+                    # Jobs that are not stored go on, whatever the store does.
+                    log.warning("the queue cannot be searched: %s", str(error) or "it is silent")
+                    self._broker.found(ask, b"", 0)
+            self._tell()
+            await self._asked.wait()
+
+    async def _find_twin(self, ask: Ask) -> None:
+        key = coalescing_key(ask.unique, ask.workload)
+        facts = None
+        if key is not None:
+            facts = await self._store.find(NOBODY, key=(ask.function, key))
+        if facts is None or facts.where is Where.ELSEWHERE or self._writing.is_over(facts.id):
+            self._broker.found(ask, b"", 0)
+        else:
+            handle = handle_of(self._prefix, facts.id)
+            self._broker.found(ask, handle, facts.queue.priority)
+
+    async def cancel(self, id: JobId) -> bool:
+        """Take a job out of the store; False when there is none such."""
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._cancels.append((id, done))
+        self._woken.set()
+        return await done
+
+    async def _cancel(self) -> None:
+        id, done = self._cancels[0]
+        try:
+            known = await self._cancelled(id)
+        except StoreError as error:
+            if not done.cancelled():
+                done.set_exception(error)
+        else:
+            if not done.cancelled():
+                done.set_result(known)
+        del self._cancels[0]
+        self._tell()
+
+    async def _cancelled(self, id: JobId) -> bool:
+        handle = handle_of(self._prefix, id)
+        if self._writing.is_over(id):
+            return False
+        if self._broker.cancel(handle):
+            return True
+        facts = await self._store.find(NOBODY, id=id)
+        if facts is None or self._writing.is_over(id):
+            return False
+        if facts.where is Where.ELSEWHERE:
+            raise StoreDown(f"server {facts.server} has this job; cancel it there")
+        if facts.where is Where.MINE:
+            # On its way to memory or out of it: clearer when the next commit is over.
+            await self._writing.recount()
+            if self._broker.cancel(handle):
+                return True
+            facts = await self._store.find(NOBODY, id=id)
+            if facts is None or self._writing.is_over(id):
+                return False
+        await self._writing.end(id)
+        delayed = facts.where is Where.DELAYED
+        self._broker.cancelled(handle, facts.queue.function, facts.queue.priority, delayed)
+        return True
+
+    # ── time, and doubt ──────────────────────────────────────────────────────
 
     async def _ripen(self) -> None:
         """Move to the pool what was delayed until now."""

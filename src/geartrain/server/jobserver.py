@@ -30,6 +30,7 @@ from geartrain.broker.state import HandleMaker, Rules
 from geartrain.errors import ConfigurationError
 from geartrain.frontends.port import Bounds, House, Question
 from geartrain.server.desk import Desk
+from geartrain.server.finding import Finder
 from geartrain.server.function_policies import read_policies
 from geartrain.server.lifecycle import Allocator
 from geartrain.server.listener import inherited_listeners, open_listeners, tune
@@ -222,6 +223,10 @@ class JobServer:
         await writer.open()
         self._writer = writer
         self._desk = Desk(writer.store, handles.prefix, self._send, writer.backlog.pooled)
+        finder = Finder(
+            writer.store, self.broker, handles.prefix, writer.is_over, writer.backlog
+        )  # fmt: skip
+        self._desk.learn(finder.verbs())
         left = sum(one.total for one in self.broker.state.functions.values())
         log.info("the queue is %s, %d jobs are in it", StoreUrl.parse(queue.url).text, left)
 

@@ -107,6 +107,8 @@ class StoreWriter:
         self._ended: list[Ending] = []
         #: Rows that are over and may still be claimed.
         self._ending: set[JobId] = set()
+        #: Rows whose end somebody waits for.
+        self._awaited: dict[JobId, asyncio.Future[None]] = {}
         #: Where several servers share the store: what gives this one the right to its jobs.
         self.tenure: Tenure | None = None
         self._unsure = False
@@ -158,6 +160,7 @@ class StoreWriter:
         if self.tenure is not None:
             self._tasks += self.tenure.tasks()
         self._tasks.append(asyncio.create_task(self.backlog.run(), name="store-reader"))
+        self._tasks.append(asyncio.create_task(self.backlog.find_twins(), name="store-twins"))
 
     def wake(self) -> None:
         """The broker has wishes."""
@@ -273,6 +276,20 @@ class StoreWriter:
         self._gather_ends()
         return id in self._ending
 
+    async def end(self, id: JobId) -> None:
+        """Have this row ended, and wait for that, though not for ever."""
+        self._ended.append(Ending(id))
+        self._ending.add(id)
+        self._woken.set()
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited[id] = written
+        try:
+            await asyncio.wait_for(written, self._patience)
+        except TimeoutError:
+            log.warning("the queue cannot be written; a job is cancelled as soon as it can")
+        finally:
+            self._awaited.pop(id, None)
+
     async def recount(self) -> None:
         """Have all lines counted between two commits, when the broker knows what is stored."""
         if self._counting is None:
@@ -317,6 +334,9 @@ class StoreWriter:
                 self._is_up()
                 self._adds, self._ends, self._gives, self._stillborn = [], [], [], []
                 self._ending.difference_update(end.id for end in ends)
+                for id in self._awaited.keys() & {end.id for end in ends if self._awaited}:
+                    if not self._awaited[id].done():
+                        self._awaited[id].set_result(None)
                 if done.missed and self.tenure is not None:
                     self.broker.counters.fenced += len(done.missed)
                     log.warning("%d jobs ended here that another server had got", len(done.missed))
