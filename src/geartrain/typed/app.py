@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import (
     Callable,
     Collection,
@@ -26,13 +25,13 @@ from geartrain.typed.call import Call, Middleware
 from geartrain.typed.declaration import UniqueLike, declare
 from geartrain.typed.function import AwaitedFunction, Function, GeneratorFunction
 from geartrain.typed.lifespans import Lifespan, Lifespans, manager_of
+from geartrain.typed.reach import Reach
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Self
 
     from geartrain.client.aio import AsyncClient
-    from geartrain.typed.aio import AsyncClients
     from geartrain.worker.job import Job
     from geartrain.worker.sync import Worker
 
@@ -96,22 +95,16 @@ class App:
     ) -> None:
         self.name = name
         self.parent: App | None = None
-        self._servers = servers
         self._namespace = namespace
         self._codec = codec
         self._retry = retry
-        self._timeout = timeout
-        self._tls = tls
         self._prefix = ""
         self._own: dict[str, Function[..., Any]] = {}
         self._included: list[App] = []
         self._layers: list[Middleware] = []
         self._lifespan: Callable[[], AbstractContextManager[Any]] | None = None
         self._lifespans = Lifespans()
-        self._client: Client | None = None
-        self._aio: AsyncClients | None = None
-        self._inline_aio: AsyncClient | None = None
-        self._lock = threading.Lock()
+        self._own_reach = Reach(servers, namespace, timeout, tls)
         retry_of(retry)
 
     def __repr__(self) -> str:
@@ -383,8 +376,8 @@ class App:
         """A ``Worker`` for these functions; ``settings`` as ``Worker`` takes them."""
         from geartrain.worker.sync import Worker
 
-        root = self.root
-        worker = Worker(settings.pop("servers", root._servers), **{"tls": root._tls, **settings})
+        reach = self._reach
+        worker = Worker(settings.pop("servers", reach.servers), **{"tls": reach.tls, **settings})
         self.register(worker)
         return worker
 
@@ -442,30 +435,17 @@ class App:
     @property
     def servers(self) -> Servers:
         """Where its functions are called. Assign to go elsewhere; open connections are closed."""
-        return self.root._servers
+        return self._reach.servers
 
     @servers.setter
     def servers(self, servers: Servers) -> None:
-        root = self.root
-        root.close()
-        root._servers = servers
+        self._reach.close()
+        self._reach.servers = servers
 
     @property
     def client(self) -> Client:
         """The client that its functions are called with; made on first use."""
-        root = self.root
-        client = root._client
-        if client is None:
-            with root._lock:
-                client = root._client
-                if client is None:
-                    client = root._client = Client(
-                        root._servers,
-                        namespace=root._namespace,
-                        timeout=root._timeout,
-                        tls=root._tls,
-                    )
-        return client
+        return self._reach.client
 
     @property
     def aio_client(self) -> AsyncClient:
@@ -474,16 +454,11 @@ class App:
         Raises:
             RuntimeError: no loop is running.
         """
-        root = self.root
-        if root._inline_aio is not None:
-            return root._inline_aio
-        if root._aio is None:
-            from geartrain.typed.aio import AsyncClients
+        return self._reach.aio_client
 
-            root._aio = AsyncClients()
-        return root._aio.get(
-            root._servers, namespace=root._namespace, timeout=root._timeout, tls=root._tls
-        )
+    @property
+    def _reach(self) -> Reach:
+        return self.root._own_reach
 
     @contextmanager
     def inline(self) -> Iterator[Self]:
@@ -496,24 +471,19 @@ class App:
         from geartrain.typed.inline import InlineAsyncClient, InlineClient
 
         root = self.root
-        before = root._client, root._inline_aio
-        root._client, root._inline_aio = InlineClient(root), InlineAsyncClient(root)
-        try:
-            with root.lifespans():
-                yield self
-        finally:
-            root._client, root._inline_aio = before
+        with (
+            self._reach.instead(InlineClient(root), InlineAsyncClient(root)),
+            root.lifespans(),
+        ):
+            yield self
 
     def close(self) -> None:
         """Hang up. Jobs in the foreground that still wait in a queue are dropped by their servers."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._own_reach.close()
 
     async def aclose(self) -> None:
         """Hang up what the running event loop has opened."""
-        if self._aio is not None:
-            await self._aio.close()
+        await self._own_reach.aclose()
 
     async def __aenter__(self) -> Self:
         return self
