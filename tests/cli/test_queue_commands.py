@@ -233,3 +233,127 @@ def test_a_server_that_is_none_of_ours_is_told_apart() -> None:
 
     assert done.status == 1
     assert b"UNKNOWN_COMMAND the server has no 'dead list': it is not geartrain's" in done.stderr
+
+
+# ── jobs that are not over ───────────────────────────────────────────────────
+
+
+def columns(done: Done) -> list[list[str]]:
+    assert done.status == 0, done.stderr
+    return [line.split("\t") for line in os.fsdecode(done.stdout).splitlines()]
+
+
+def test_jobs_are_listed_wherever_they_are(server: Server) -> None:
+    tools = Tools(server.port)
+    client = server.connect()
+    waits = client.submit(b"g", b"12345", b"key", T.SUBMIT_JOB_HIGH_BG).decode()
+    runs = client.submit(b"h", b"x", b"", T.SUBMIT_JOB_BG).decode()
+    foreground = client.submit(b"g", b"x", b"").decode()
+    client.send(T.SUBMIT_JOB_EPOCH, b"g", b"", b"4000000000", b"later")
+    later = client.created().decode()
+    worker = server.connect()
+    worker.can_do(b"h")
+    worker.send(T.GRAB_JOB)
+    worker.receive()
+
+    rows = {row[0]: row[1:] for row in columns(tools.run("gearadmin", "job", "list"))}
+
+    assert set(rows) == {waits, runs, foreground, later}
+    assert rows[waits][:6] == ["g", "key", "high", "5", "queued", "0"]
+    assert rows[runs][4] == "running"
+    assert rows[runs][9].startswith("127.0.0.1 ")
+    assert rows[later][4] == "delayed"
+    assert rows[later][7].startswith("4000000000")
+    listed = columns(tools.run("gearadmin", "job", "list", "--function", "g", "--state", "queued"))
+    assert {row[0] for row in listed} == {waits, foreground}
+    objects = tools.run("gearadmin", "--json", "job", "list", "--function", "h").stdout
+    [one] = [json.loads(line) for line in objects.splitlines()]
+    assert (one["background"], one["clients"], one["state"]) == (True, 0, "running")
+    client.close()
+    worker.close()
+
+
+def test_a_list_of_jobs_goes_on_behind_one(server: Server) -> None:
+    tools = Tools(server.port)
+    client = server.connect()
+    handles = [client.submit(b"g", b"", b"", T.SUBMIT_JOB_BG).decode() for _ in range(1200)]
+
+    assert [row[0] for row in columns(tools.run("gearadmin", "job", "list"))] == handles
+    rest = tools.run("gearadmin", "job", "list", "--after", handles[1195])
+    assert [row[0] for row in columns(rest)] == handles[1196:]
+    client.close()
+
+
+def test_a_job_is_shown_with_its_workload_and_cancelled(server: Server) -> None:
+    tools = Tools(server.port)
+    client = server.connect()
+    first, second, third = [
+        client.submit(b"g", b"body %d" % n, b"", T.SUBMIT_JOB_BG).decode() for n in range(3)
+    ]
+
+    shown = tools.run("gearadmin", "job", "show", second).stdout.decode()
+    assert "state:      queued\n" in shown
+    assert "background: yes\n" in shown
+    assert shown.endswith("\nbody 1\n")
+    done = tools.run("gearadmin", "job", "cancel", first, "H:no:0000000000000001", second)
+    assert (done.status, done.stdout) == (1, b"cancelled 2\n")
+    assert b"H:no:0000000000000001: UNKNOWN_JOB" in done.stderr
+    assert [row[0] for row in columns(tools.run("gearadmin", "job", "list"))] == [third]
+    rows = tools.run("gearadmin", "job", "list").stdout
+    assert tools.run("gearadmin", "job", "cancel", "-", stdin=rows).stdout == b"cancelled 1\n"
+    assert tools.run("gearadmin", "job", "show", third).stderr.endswith(b"UNKNOWN_JOB\n")
+    client.close()
+
+
+def test_why_says_what_a_job_waits_for_where_it_runs_and_what_became_of_it(server: Server) -> None:
+    tools = Tools(server.port)
+    client = server.connect()
+    first = client.submit(b"g", b"", b"", T.SUBMIT_JOB_BG)
+    second = client.submit(b"g", b"", b"", T.SUBMIT_JOB_BG)
+
+    def why(handle: bytes) -> str:
+        return tools.run("gearadmin", "why", handle.decode()).stdout.decode()
+
+    assert why(second) == (
+        "1 job of its own line goes before it.\nNo worker that is connected here can do g.\n"
+    )
+    worker = server.connect()
+    worker.can_do(b"g")
+    worker.send(T.SET_CLIENT_ID, b"me")
+    worker.send(T.GRAB_JOB)
+    assert worker.receive().body.split(b"\0")[0] == first
+    assert why(first).startswith("It is running at worker 127.0.0.1 me, for ")
+    assert why(second) == (
+        "It is the next of its line.\n1 worker can do it here, and that one has a job.\n"
+    )
+    worker.send(T.WORK_COMPLETE, first, b"")
+    worker.expect_nothing()
+    done = tools.run("gearadmin", "why", first.decode())
+    assert (done.status, done.stdout.startswith(b"It is not known here")) == (1, True)
+    [dead] = die(server, b"")
+    assert "after 1 attempts: exception: no\ttime." in why(dead.encode())
+    found = json.loads(tools.run("gearadmin", "--json", "why", second.decode()).stdout)
+    assert (found["state"], len(found["why"])) == ("queued", 2)
+    client.close()
+    worker.close()
+
+
+def test_why_knows_jobs_that_are_only_in_the_store(tmp_path: Path) -> None:
+    server = Server(OURS, "--queue", f"sqlite://{tmp_path}/jobs.db")
+    tools = Tools(server.port)
+    try:
+        client = server.connect()
+        handles = [client.submit(b"g", b"", b"", T.SUBMIT_JOB_BG) for _ in range(1500)]
+        client.send(T.SUBMIT_JOB_EPOCH, b"g", b"", b"4000000000", b"later")
+        later = client.created().decode()
+        client.close()
+
+        last = tools.run("gearadmin", "why", handles[-1].decode()).stdout.decode()
+        assert last.startswith("It waits in the store, behind what of its line is in memory.\n")
+        assert tools.run("gearadmin", "why", later).stdout.startswith(b"It was submitted for later")
+        shown = tools.run("gearadmin", "job", "show", later).stdout.decode()
+        assert "state:      delayed\n" in shown
+        assert "where:      store\n" in shown
+        assert shown.endswith("\nlater\n")
+    finally:
+        server.end()

@@ -192,6 +192,7 @@ def grab(state: State, peer: Peer) -> Job | None:
     if job is not None:
         job.state = RUNNING
         job.worker = peer
+        job.started = state.steady
         function = job.function
         function.running += 1
         tails = function.tails

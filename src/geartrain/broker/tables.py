@@ -89,6 +89,7 @@ class Job(Entry):
         worker: who runs it, while RUNNING.
         by_workload: its key is the workload (unique ``-``).
         attempts: times it was given out and came back.
+        started: when a worker got it last, on the steady clock.
         when: second since 1970 before which it may not run; 0 for none.
         limit: the alarm of its time limit, while it has one.
         kept: what a store knows of it: UNKEPT, WISHED, WRITING, POOLING, KEPT or FORGOTTEN.
@@ -120,6 +121,7 @@ class Job(Entry):
         self.numerator = 0
         self.denominator = 0
         self.attempts = 0
+        self.started = 0.0
         self.when = 0
         self.limit: Alarm | None = None
         self.kept = UNKEPT

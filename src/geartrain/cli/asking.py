@@ -68,6 +68,17 @@ class Asker:
             return _read(line)
         raise Refused("no answer")
 
+    def plain(self, address: Address, *words: str) -> None:
+        """Have something done that is answered with OK.
+
+        Raises:
+            GearmanError: the server says no, or is not to be had.
+        """
+        for line in self._lines(address, words):
+            if line != b"OK":
+                raise Refused(f"the server's answer makes no sense: {line[:80]!r}")
+            return
+
     def _lines(self, address: Address, words: Sequence[str]) -> Iterator[bytes]:
         """Lines of the server's answer, without their ends, until nobody wants more."""
         stream = connect(address, self._timeout, client_context(self._ssl, os.environ))

@@ -81,6 +81,13 @@ TABLE: Final = (
         new=True,
     ),
     Option("--function", "NAME", "only jobs of this function", group=_COMMANDS, new=True),
+    Option(
+        "--state",
+        "STATE",
+        "job list: only queued, running, delayed, storing or elsewhere (at another server)",
+        group=_COMMANDS,
+        new=True,
+    ),
     Option("--all", "", "dead retry, dead delete: all there are", group=_COMMANDS, new=True),
     Option("--limit", "N", "lists: so many at most", group=_COMMANDS, new=True),
     Option(
@@ -109,6 +116,24 @@ COMMANDS: Final = (
         "sqlite:///FILE?table=NAME or postgresql://HOST/DATABASE?table=NAME, and TARGET our "
         "queue, as gearmand's --queue. It may be repeated: what is here already stays once",
         ("dry-run", "again", "json"),
+    ),
+    Command(
+        "job list",
+        "jobs that are not over, wherever they are; with --json all that is known of each, an "
+        "object a line",
+        ("function", "state", "limit", "after", "json"),
+    ),
+    Command("job show HANDLE", "one of them, with its workload", ("body-only", "json")),
+    Command(
+        "job cancel HANDLE...",
+        "cancel jobs; - reads handles from standard input",
+        ("json",),
+    ),
+    Command(
+        "why HANDLE",
+        "say in words why a job is not running: who goes first, who could do it, what it waits "
+        "for; or where it runs, or what became of it",
+        ("json",),
     ),
     Command(
         "dead list",
@@ -145,6 +170,8 @@ Examples:
   gearadmin --cancel-job H:host:12      cancel a job
   gearadmin --maxqueue resize 1000      refuse more than 1000 jobs
   gearadmin --maxqueue resize 0,1000,100        no limit for high ones
+  gearadmin job list --function resize          every job of it, wherever it is
+  gearadmin why H:host:0ca9fddb7bc01000         why does it not run?
   gearadmin dead list --function resize         jobs that were given up
   gearadmin dead retry --all --function resize  have them done again
   gearadmin import /var/lib/gearman/gearman.db sqlite:///var/lib/geartrain/jobs.db

@@ -1,4 +1,4 @@
-"""``gearadmin dead``: look at the jobs that were given up, and decide about them.
+"""``gearadmin dead``, ``job``, ``why``: look at jobs, and decide about them.
 
 On a terminal a list is a table; in a pipe it has a job a line, tabs between the
 columns; with ``--json`` an object a line. All are written as they come.
@@ -25,6 +25,11 @@ DEAD: Final = (
     ("handle", 0), ("function", 16), ("unique", None), ("priority", None), ("size", None),
     ("attempts", 8), ("died", 9), ("worker", None), ("reason", 0),
 )  # fmt: skip
+JOBS: Final = (
+    ("handle", 0), ("function", 16), ("unique", None), ("priority", None), ("size", None),
+    ("state", 9), ("attempts", 8), ("submitted", 9), ("until", None), ("where", None),
+    ("worker", 0),
+)  # fmt: skip
 Columns = Sequence[tuple[str, int | None]]
 
 #: What a server says about a handle that it does not know.
@@ -39,6 +44,10 @@ def run(call: Call) -> int:
         "dead export": lambda c: c.export(),
         "dead retry": lambda c: c.change("dead retry", "retried"),
         "dead delete": lambda c: c.change("dead delete", "deleted"),
+        "job list": lambda c: c.list_all("job list", JOBS),
+        "job show": lambda c: c.show("job show"),
+        "job cancel": lambda c: c.cancel(),
+        "why": lambda c: c.why(),
     }
     try:
         well = commands[call.name](Commands(call))
@@ -135,6 +144,55 @@ class Commands:
                 unknown = error
         raise unknown or Refused(_UNKNOWN)
 
+    def why(self) -> bool:
+        """Sentences about a job; False if no server knows it."""
+        found: Found = {}
+        for address in self._asker.addresses:
+            found = self._asker.one(address, "why", word(self._call.operands[0]))
+            if self._several:
+                found = {"server": str(address), **found}
+            if found["state"] != "unknown":
+                break
+        if self._json:
+            _print(json.dumps(found, indent=2 if self._live else None))
+        else:
+            if self._several and found["state"] != "unknown":
+                _print(f"at {found['server']}:")
+            for sentence in found["why"]:
+                _print(sentence)
+        return bool(found["state"] != "unknown")
+
+    def cancel(self) -> bool:
+        """Cancel jobs, one after the other, wherever they are; False if one is unknown."""
+        count = 0
+        unknown = []
+        for handle in self._handles():
+            for address in self._asker.addresses:
+                try:
+                    self._asker.plain(address, "cancel job", handle)
+                except Refused as error:
+                    if error.code != _UNKNOWN:
+                        raise
+                    continue
+                count += 1
+                break
+            else:
+                unknown.append(handle)
+        if self._json:
+            _print(json.dumps({"cancelled": count, "unknown": unknown}))
+        else:
+            _print(f"cancelled {count}")
+            for handle in unknown:
+                terminal.say("gearadmin", f"{handle}: {_UNKNOWN}")
+        return not unknown
+
+    def _handles(self) -> list[str]:
+        """Those given as words, or in the first column of what is piped in."""
+        handles = self._call.operands
+        if handles == ["-"]:
+            return [line.split()[0] for line in sys.stdin if line.strip()]
+        return handles
+
     # ── decisions ────────────────────────────────────────────────────────────
 
     def change(self, verb: str, counted: str) -> bool:
@@ -165,7 +223,7 @@ class Commands:
         return well and not stayed and not unknown
 
     def _meant(self, verb: str) -> Iterator[tuple[Address, list[str]]]:
-        handles = self._call.operands
+        handles = self._handles()
         if ("all" in self._parsed) == bool(handles):
             raise UsageError(f"want: gearadmin {verb} HANDLE..., or --all [--function NAME]")
         if "all" in self._parsed:
@@ -174,8 +232,6 @@ class Commands:
             return
         if "function" in self._parsed:
             raise UsageError("--function goes with --all: a handle says enough")
-        if handles == ["-"]:
-            handles = [line.split()[0] for line in sys.stdin if line.strip()]
         if len(self._asker.addresses) == 1:
             for said in in_lines(verb, [word(handle) for handle in handles]):
                 yield self._asker.addresses[0], said

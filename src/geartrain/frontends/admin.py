@@ -129,6 +129,8 @@ _QUESTIONS: Final = {
     b"dead show": False,
     b"dead retry": False,
     b"dead delete": False,
+    b"job list": True,
+    b"job show": False,
 }
 
 
@@ -174,6 +176,8 @@ def answer(house: House, line: bytes) -> Answer:
         verb = command + b" " + words[1].lower()
         if verb in _QUESTIONS:
             return Answer(b"", None, Question(verb, words[2:], _QUESTIONS[verb]))
+    if command == b"why" and len(words) == 2:
+        return Answer(b"", None, Question(command, words[1:]))
     if command == b"shutdown" and house.may_shut_down:
         if len(words) > 2 or (len(words) == 2 and words[1].lower() != b"graceful"):
             return _incomplete(words[0])

@@ -54,7 +54,7 @@ class Question:
         verb: what is asked, such as ``dead list``.
         words: the arguments.
         paged: the answer may come in pieces.
-        cursor: the answerer's own.
+        cursor, notes: the answerer's own.
         peer: who asked.
         ticket: the place of the answer.
     """
@@ -64,6 +64,7 @@ class Question:
         self.words = words
         self.paged = paged
         self.cursor = 0
+        self.notes: object = None
         self.peer = _NOBODY
         self.ticket = 0
 

@@ -11,14 +11,21 @@ its last object, ``{"error": ...}``.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
-from urllib.parse import unquote_to_bytes
 
 from geartrain.frontends.port import Question
+from geartrain.server.desk_words import (
+    BadQuestion,
+    Object,
+    arguments,
+    dead_object,
+    filters,
+    handle_in,
+    line,
+    text_of,
+)
 from geartrain.stores.ids import handle_of, id_of, made_at
 from geartrain.stores.port import DeadJob, JobId, QueueKey, StoreError
 
@@ -29,8 +36,6 @@ PAGE: Final = 500
 EXPORT_PAGE: Final = 100
 #: Bodies in one piece of an export, unless a single one is larger.
 EXPORT_BYTES: Final = 4 * 2**20
-
-PRIORITIES: Final = ("high", "normal", "low")
 
 
 class DeadSet(Protocol):
@@ -55,10 +60,6 @@ class DeadSet(Protocol):
 
     async def dead_delete(self, ids: Sequence[JobId]) -> int:
         """Forget them; how many there were."""
-
-
-class BadQuestion(Exception):
-    """The question makes no sense; the text is the answer."""
 
 
 class Desk:
@@ -131,12 +132,12 @@ class Desk:
     # ── the dead set ─────────────────────────────────────────────────────────
 
     async def _dead_list(self, question: Question) -> None:
-        function = _filter(question)
+        function = filters(question, "function", "after").get(b"function")
         dead = await self._dead.dead_list(None, JobId(question.cursor), PAGE, function=function)
         self._say(question, dead, len(dead) == PAGE)
 
     async def _dead_export(self, question: Question) -> None:
-        function = _filter(question)
+        function = filters(question, "function", "after").get(b"function")
         after = JobId(question.cursor)
         sizes = await self._dead.dead_list(None, after, EXPORT_PAGE, function=function)
         room, count = EXPORT_BYTES, 0
@@ -162,17 +163,14 @@ class Desk:
         question.answer(b"".join(lines), more)
 
     async def _dead_show(self, question: Question) -> None:
-        handles, named = _arguments(question)
-        if len(handles) != 1 or named:
-            raise BadQuestion("INVALID_ARGUMENTS dead show HANDLE")
-        id = id_of(handles[0])
+        id = id_of(handle_in(question))
         found = await self._dead.dead_show(id) if id is not None else None
         if found is None:
             raise BadQuestion("UNKNOWN_JOB")
         question.answer(line(self._object(found)))
 
     async def _dead_retry(self, question: Question) -> None:
-        handles, named = _arguments(question)
+        handles, named = arguments(question)
         kept: list[str] = []
         unknown: list[str] = []
         count = 0
@@ -190,7 +188,7 @@ class Desk:
         question.answer(line(found))
 
     async def _dead_delete(self, question: Question) -> None:
-        handles, named = _arguments(question)
+        handles, named = arguments(question)
         unknown: list[str] = []
         count = 0
         async for page in self._named(handles, named, "delete", unknown):
@@ -225,67 +223,6 @@ class Desk:
     def _handle(self, id: JobId) -> str:
         return handle_of(self._prefix, id).decode()
 
-    def _object(self, dead: DeadJob) -> dict[str, object]:
-        job = dead.job
-        found: dict[str, object] = {
-            "handle": self._handle(job.id),
-            "function": text_of(job.queue.function),
-            "unique": text_of(job.unique),
-            "priority": PRIORITIES[job.queue.priority],
-            "size": dead.size,
-            "attempts": job.attempts,
-            "reason": dead.reason,
-            "worker": dead.worker,
-            "submitted": round(made_at(job.id), 3),
-            "died": round(dead.died, 3),
-        }
-        if job.reducer:
-            found["reducer"] = text_of(job.reducer)
-        if job.body is not None:
-            try:
-                found["body"] = job.body.decode("utf-8")
-            except UnicodeDecodeError:
-                found["body_base64"] = b64encode(job.body).decode()
-        return found
-
-
-def line(found: dict[str, object]) -> bytes:
-    """One object, on a line of ASCII."""
-    return json.dumps(found).encode() + b"\n"
-
-
-def text_of(data: bytes) -> str:
-    """Any bytes as a text that gives them back."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-#: What may stand before ``=`` in a word.
-_KEYS: Final = (b"function", b"after")
-
-
-def _arguments(question: Question) -> tuple[list[bytes], dict[bytes, bytes]]:
-    """The words that are no ``key=value``, and the others."""
-    words: list[bytes] = []
-    named: dict[bytes, bytes] = {}
-    for word in question.words:
-        key, equals, value = word.partition(b"=")
-        if equals and key in _KEYS:
-            named[key] = unquote_to_bytes(value)
-        else:
-            words.append(unquote_to_bytes(word))
-    return words, named
-
-
-def _filter(question: Question) -> bytes | None:
-    """The value of ``function=``; sets the cursor of a list that begins."""
-    words, named = _arguments(question)
-    if words:
-        raise BadQuestion(
-            f"INVALID_ARGUMENTS {question.verb.decode()} [function=NAME] [after=HANDLE]"
-        )
-    if b"after" in named and not question.cursor:
-        after = id_of(named[b"after"])
-        if after is None:
-            raise BadQuestion("INVALID_ARGUMENTS after= wants a job's handle")
-        question.cursor = after
-    return named.get(b"function")
+    def _object(self, dead: DeadJob) -> Object:
+        id = dead.job.id
+        return dead_object(handle_of(self._prefix, id), dead, made_at(id))

@@ -32,6 +32,7 @@ from geartrain.frontends.port import Bounds, House, Question
 from geartrain.server.desk import Desk
 from geartrain.server.finding import Finder
 from geartrain.server.function_policies import read_policies
+from geartrain.server.job_reports import JobReports
 from geartrain.server.lifecycle import Allocator
 from geartrain.server.listener import inherited_listeners, open_listeners, tune
 from geartrain.server.loop import HostedLoop
@@ -203,6 +204,10 @@ class JobServer:
         if queue.url == MEMORY:
             dead = MemoryDead(self.broker, handles.prefix)
             self._desk = Desk(dead, handles.prefix, self._send, _nothing)
+            reports = JobReports(
+                self.broker, None, dead, handles.prefix, self._wall, lambda id: False
+            )  # fmt: skip
+            self._desk.learn(reports.verbs())
             return
         name = self.settings.server_name
         if not name:
@@ -227,6 +232,10 @@ class JobServer:
             writer.store, self.broker, handles.prefix, writer.is_over, writer.backlog
         )  # fmt: skip
         self._desk.learn(finder.verbs())
+        reports = JobReports(
+            self.broker, writer.store, writer.store, handles.prefix, self._wall, writer.is_over
+        )  # fmt: skip
+        self._desk.learn(reports.verbs())
         left = sum(one.total for one in self.broker.state.functions.values())
         log.info("the queue is %s, %d jobs are in it", StoreUrl.parse(queue.url).text, left)
 
