@@ -186,9 +186,13 @@ def test_a_stored_job_waits_in_the_store_and_not_in_memory() -> None:
 def test_who_waits_for_a_stored_job_hears_of_its_end_after_all_attempts(shared: bool) -> None:
     keeper = keeper_of(Policy(attempts=2, backoff=10.0), shared=shared)
     client = keeper.mind.join()
-    handle = client.submit(unique=b"u")
+    keeper.ask(client, unique=b"u", background=False)
+    for ask in keeper.broker.take_asks():
+        keeper.broker.found(ask, b"", 0)
+    [handle] = keeper.broker.job_handles()
     keeper.ask(keeper.mind.join(), unique=b"u")
     keeper.store_all()
+    client.heard()
 
     fail_one(keeper)
     keeper.mind.agree()

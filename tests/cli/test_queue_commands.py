@@ -160,7 +160,7 @@ def said(tools: Tools, *words: str) -> Done:
         (("dead", "list", "--dry-run"), b"dead list takes no --dry-run"),
         (("dead",), b"'dead' is no command; there are: dead list, dead show HANDLE"),
         (("nonsense",), b"'nonsense' is no command; there are: import SOURCE TARGET"),
-        (("--status", "--function", "f"), b"--function belongs to a command, such as: dead list"),
+        (("--status", "--function", "f"), b"--function belongs to a command, such as: job list"),
     ],
 )
 def test_what_makes_no_sense_is_named(tools: Tools, words: tuple[str, ...], text: bytes) -> None:

@@ -33,7 +33,9 @@ def test_every_code_of_an_error_is_on_its_page(root: Path) -> None:
         for folder in ("broker", "frontends")
         for path in sorted((root / "src/geartrain" / folder).glob("*.py"))
     )
-    codes = set(re.findall(r'(?:error|_refuse)\(\s*(?:state,\s*peer,\s*)?b"([A-Z_]+)"', source))
+    codes = set(
+        re.findall(r'(?:error|_refuse)\(\s*(?:state,\s*peer,\s*(?:\w+,\s*)?)?b"([A-Z_]+)"', source)
+    )
 
     assert {"QUEUE_ERROR", "INVALID_COMMAND", "JOB_NOT_FOUND"} <= codes
     assert [code for code in sorted(codes) if f"| `{code}` |" not in page] == []
