@@ -9,7 +9,12 @@ import pytest
 from tests.conformance.conftest import Dial, Start
 from tests.conformance.servers import OURS, Server
 from tests.conformance.wire import T
-from tests.support import wait_until
+from tests.support import patient, wait_until
+
+
+def milliseconds(seconds: float) -> bytes:
+    """A limit within which a patient test can do something."""
+    return b"%d" % (patient(seconds) * 1000)
 
 
 def test_overdue_job_goes_back_to_the_queue_and_its_client_hears_nothing(
@@ -18,8 +23,8 @@ def test_overdue_job_goes_back_to_the_queue_and_its_client_hears_nothing(
     client, worker, second = dial(ours), dial(ours), dial(ours)
     worker.send(T.CAN_DO_TIMEOUT, name, b"80")
     handle = client.submit(name, b"w")
-    worker.grab()
     started = time.monotonic()
+    worker.grab()
 
     wait_until(lambda: second.counts(name) == (1, 0, 1))
 
@@ -54,11 +59,11 @@ def test_overdue_job_goes_back_to_the_queue_in_the_c_server_too(
 
 def test_overdue_job_wakes_a_sleeper(ours: Server, dial: Dial, name: bytes) -> None:
     client, worker, second = dial(ours), dial(ours), dial(ours)
-    worker.send(T.CAN_DO_TIMEOUT, name, b"50")
+    worker.send(T.CAN_DO_TIMEOUT, name, milliseconds(0.05))
     client.submit(name)
     worker.grab()
     second.can_do(name)
-    second.sleep()
+    second.send(T.PRE_SLEEP)
 
     second.expect(T.NOOP)
 
@@ -69,7 +74,7 @@ def test_worker_stays_registered_after_its_time_limit(
     ours: Server, dial: Dial, name: bytes
 ) -> None:
     client, worker = dial(ours), dial(ours)
-    worker.send(T.CAN_DO_TIMEOUT, name, b"400")
+    worker.send(T.CAN_DO_TIMEOUT, name, milliseconds(0.4))
     handle = client.submit(name)
     worker.grab()
     wait_until(lambda: client.counts(name) == (1, 0, 1))
@@ -84,7 +89,7 @@ def test_job_that_ended_in_time_leaves_no_timer(ours: Server, dial: Dial, name: 
     client, worker, other = dial(ours), dial(ours), dial(ours)
     other.can_do(name)
     other.sleep()
-    worker.send(T.CAN_DO_TIMEOUT, name, b"400")
+    worker.send(T.CAN_DO_TIMEOUT, name, milliseconds(0.4))
     endings: list[tuple[T, list[bytes]]] = [
         (T.WORK_COMPLETE, [b""]),
         (T.WORK_FAIL, []),
@@ -99,7 +104,7 @@ def test_job_that_ended_in_time_leaves_no_timer(ours: Server, dial: Dial, name: 
     other.grab_none()
     other.sleep()
 
-    other.expect_silence(0.6)
+    other.expect_silence(patient(0.6))
 
     assert client.counts(name) == (0, 0, 2)
     worker.expect_nothing()
@@ -108,8 +113,8 @@ def test_job_that_ended_in_time_leaves_no_timer(ours: Server, dial: Dial, name: 
 def test_each_job_of_a_connection_has_its_own_limit(ours: Server, dial: Dial, name: bytes) -> None:
     client, worker = dial(ours), dial(ours)
     quick, slow, free = (name + ending for ending in (b"quick", b"slow", b"free"))
-    worker.send(T.CAN_DO_TIMEOUT, slow, b"1500")
-    worker.send(T.CAN_DO_TIMEOUT, quick, b"400")
+    worker.send(T.CAN_DO_TIMEOUT, slow, milliseconds(0.75))
+    worker.send(T.CAN_DO_TIMEOUT, quick, b"100")
     worker.can_do(free)
     for function in (slow, quick, free):
         for _ in range(2):

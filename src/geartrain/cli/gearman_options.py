@@ -142,8 +142,8 @@ Exit status: 0 all is done, 1 a job failed (or wrong usage), 2 no connection,
 3 timeout, 4 the server refused a job, 5 trouble with a file on this side.
 
 Environment: GEARMAN_SERVER=host:port,... instead of -h and -p; GEARMAN_SERVERS
-where -h and -p are not given. A worker's command finds GEARMAN_HANDLE,
-GEARMAN_UNIQUE and GEARMAN_FUNCTION."""
+names servers for when that of -h and -p is away, or where they are not given. A
+worker's command finds GEARMAN_HANDLE, GEARMAN_UNIQUE and GEARMAN_FUNCTION."""
 
 
 class Settings:
