@@ -102,12 +102,10 @@ class Model:
             len(job.workload) + len(job.unique) + JOB_OVERHEAD for job in self.jobs.values()
         )
         memory += len(workload) + len(unique) + JOB_OVERHEAD
-        if (
-            not self.accept_new_work
-            or (limit and self.total(name) >= limit)
-            or (self.max_memory_bytes and memory > self.max_memory_bytes)
-        ):
+        if not self.accept_new_work or (limit and self.total(name) >= limit):
             return "refused", b"QUEUE_ERROR"
+        if self.max_memory_bytes and memory > 0.95 * self.max_memory_bytes:
+            return "refused", b"QUEUE_FULL"
         return "new", b""
 
     def by_key(self, key: tuple[bytes, bytes, bytes] | None) -> ModelJob | None:

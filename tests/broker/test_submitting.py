@@ -193,7 +193,7 @@ def test_budget_of_memory_refuses_what_does_not_fit_and_takes_it_later() -> None
     worker, client = mind.worker(), mind.join()
     handle = client.submit(workload=b"x" * 8_000)
 
-    assert client.submit(workload=b"x" * 8_000) == b"QUEUE_ERROR"
+    assert client.submit(workload=b"x" * 8_000) == b"QUEUE_FULL"
     worker.grab()
     worker.finish(handle)
 
@@ -206,7 +206,7 @@ def test_name_of_the_reducer_counts_in_the_budget_as_long_as_the_job_lives() -> 
     handle = client.submit(reducer=b"r" * 8_000)
 
     assert mind.broker.state.memory >= 8_000
-    assert client.submit(reducer=b"r" * 8_000) == b"QUEUE_ERROR"
+    assert client.submit(reducer=b"r" * 8_000) == b"QUEUE_FULL"
     worker.grab()
     worker.finish(handle)
 

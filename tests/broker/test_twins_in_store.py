@@ -133,3 +133,22 @@ def test_last_row_that_is_cancelled_lets_those_behind_it_go_on() -> None:
     pool.mind.agree()
 
     assert pool.mind.worker().grab_workload() == b"behind"
+
+
+def test_client_of_a_job_that_another_server_may_do_has_it_done_here() -> None:
+    pool = Pool(idle=0, shared=True)
+    waiter = pool.mind.join()
+    pool.ask(pool.client, unique=b"u")
+    pool.take()
+    pool.ask(waiter, unique=b"u", background=False)
+    pool.answer()
+    [handle] = pool.rows
+
+    worker = pool.mind.worker()
+    assert pool.work_off(worker) == [b"w"]
+    worker.finish(handle, b"result")
+
+    assert ("update", 3, handle, b"result") in waiter.heard()
+    # Its row has come meanwhile, and goes with it.
+    assert pool.ends() == [handle]
+    assert pool.mind.counts() == (0, 0, 1)

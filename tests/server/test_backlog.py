@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -202,3 +203,33 @@ def test_restart_reads_no_more_than_it_needs(tmp_path: Path) -> None:
         wire.can_do(b"f")
         assert drain(wire) == numbers(0, 5000)
         wire.close()
+
+
+def test_large_workloads_come_back_whole_and_in_order(server: EmbeddedServer, dial: Dial) -> None:
+    wire, worker = dial(server), dial(server)
+    workloads = [b"%d" % n * 100_000 for n in range(30)]
+    for workload in workloads:
+        wire.send(T.SUBMIT_JOB_BG, b"f", b"", workload)
+        wire.created()
+    assert server.server.broker.state.memory < 100_000
+
+    worker.can_do(b"f")
+
+    assert drain(worker) == workloads
+
+
+def test_clients_wait_while_memory_is_short_and_are_refused_when_it_stays_so(dial: Dial) -> None:
+    with EmbeddedServer(max_memory=100_000, store_wait=0.5) as server:
+        wire, worker = dial(server), dial(server)
+        wire.socket.sendall(packet(T.SUBMIT_JOB, b"f", b"", b"x" * 520) * 100)
+        for _ in range(86):
+            wire.created()
+        wire.expect_silence(0.1)
+        assert listing(worker, b"status") == [[b"f", b"86", b"0", b"0"]]
+        worker.can_do(b"f")
+        for _ in range(10):
+            worker.send(T.WORK_COMPLETE, grab(worker)[0], b"")
+        heard = Counter(wire.receive().number for _ in range(24))
+        assert heard[T.WORK_COMPLETE] == 10
+        assert heard[T.JOB_CREATED] >= 6
+        assert heard[T.ERROR] == 14 - heard[T.JOB_CREATED] > 0

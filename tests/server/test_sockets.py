@@ -351,7 +351,11 @@ def test_memory_budget_refuses_and_recovers(dial: Dial) -> None:
         wire.submit(b"f", b"x" * 900_000, number=T.SUBMIT_JOB_BG)
 
         wire.send(T.SUBMIT_JOB_BG, b"f", b"", b"x" * 900_000)
-        wire.expect_error(b"QUEUE_ERROR")
+        wire.expect_error(
+            b"QUEUE_FULL",
+            b"The server's memory budget for jobs (max-memory, 1048576 bytes) is used up;"
+            b" submit later",
+        )
         wire.workloads()
 
         wire.submit(b"f", b"x" * 900_000, number=T.SUBMIT_JOB_BG)

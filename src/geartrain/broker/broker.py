@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from geartrain.broker import (
+    budget,
     departure,
     dispatch,
     fencing,
     inspection,
     intake,
     keeping,
+    paging,
     progress,
     retrying,
     timekeeping,
@@ -24,7 +26,7 @@ from geartrain.broker import (
 )
 from geartrain.broker.graveyard import Burial
 from geartrain.broker.state import Counters, HandleMaker, Postponement, Rules, State
-from geartrain.broker.tables import KEPT, PAGED, Ask, Function, Job, Peer
+from geartrain.broker.tables import KEPT, PAGED, Ask, Fetch, Function, Job, Peer
 
 MAX_CLIENT_ID_BYTES = 127
 
@@ -81,6 +83,14 @@ class Broker:
         intake.submit(
             self.state, peer, function, unique, workload, priority, background, when, reducer
         )
+
+    def throttle(self, peer: Peer) -> bool:
+        """After a submission, if ``state.pressed``: True if this peer is not to be read from now."""
+        return budget.throttle(self.state, peer)
+
+    def relieved(self) -> list[Peer]:
+        """Those who are to be read from again."""
+        return budget.relieved(self.state)
 
     def status(self, handle: bytes) -> inspection.JobStatus:
         """GET_STATUS."""
@@ -160,6 +170,14 @@ class Broker:
     def grab(self, peer: Peer) -> Job | None:
         """GRAB_JOB*: the job that this peer runs from now on, or None."""
         return dispatch.grab(self.state, peer)
+
+    def await_workload(self, peer: Peer, job: Job) -> None:
+        """The workload of a job that was grabbed is away: ``assign`` is promised."""
+        self.state.fetch(peer, peer.promise(), job)
+
+    def handed_over(self, job: Job) -> None:
+        """A job with a large workload is on its way to its worker."""
+        paging.unload(self.state, job)
 
     def hold_out(self, peer: Peer) -> bool:
         """After ``grab`` found none: True if one may come, and ``assign`` is promised."""
@@ -328,11 +346,26 @@ class Broker:
         priority: int,
         reducer: bytes,
         attempts: int,
+        away: bool = False,
     ) -> bool:
-        """A job comes back from the store; False when it is here already."""
+        """A job comes back from the store; False when it is here already.
+
+        Args:
+            away: its workload has not come with it.
+        """
         return keeping.restore(
-            self.state, handle, name, unique, workload, priority, reducer, attempts
+            self.state, handle, name, unique, workload, priority, reducer, attempts, away
         )
+
+    def take_fetches(self) -> list[Fetch]:
+        """Workloads that workers wait for; each is answered by ``fetched``."""
+        fetches = self.state.fetches
+        self.state.fetches = []
+        return fetches
+
+    def fetched(self, fetch: Fetch, workload: bytes | None) -> None:
+        """The workload of a job; None if the store has no such job any more."""
+        keeping.fetched(self.state, fetch, workload)
 
     def claimed(self, name: bytes, priority: int, found: int) -> None:
         """A claim has brought so many jobs, all restored; after 0 of them, count with ``page``."""

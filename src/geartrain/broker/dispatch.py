@@ -242,7 +242,11 @@ def serve_grabbers(state: State, alive: bool) -> None:
             continue
         crew = peer.crew
         if crew is not None and peek(state, crew) is not None:
-            peer.assign(grabber.ticket, grab(state, peer))
+            job = grab(state, peer)
+            if job is not None and job.away:
+                state.fetch(peer, grabber.ticket, job)
+            else:
+                peer.assign(grabber.ticket, job)
         elif (alive or grabber.due > state.steady) and expects(state, peer):
             if alive:
                 grabber.due = state.steady + HELD_SECONDS

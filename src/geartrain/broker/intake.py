@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from geartrain.broker.budget import admits, refusal
 from geartrain.broker.dispatch import enqueue
 from geartrain.broker.paging import follow
 from geartrain.broker.policies import INTERVAL, OFF
@@ -89,8 +90,8 @@ def submit(
         if (
             ticket == NO_TICKET
             and not background
-            and rules.durable
-            and (function.keyed or rules.shared)
+            and function.keyed
+            and not rules.shared  # a job of the pool may be done where its end is not heard
             and (by_workload or unique != b"-")
         ):
             ask = Ask(peer, peer.promise(), name, unique, workload, priority, reducer)
@@ -123,14 +124,8 @@ def submit(
     if keep:
         state.handles.keep_pace(state.wall)
     cost = len(workload) + len(unique) + len(reducer) + JOB_OVERHEAD_BYTES
-    if rules.max_memory_bytes and state.memory + cost > rules.max_memory_bytes:
-        _refuse(
-            state,
-            peer,
-            ticket,
-            b"QUEUE_ERROR",
-            b"The server's memory budget for jobs (max-memory) is used up; submit later",
-        )
+    if rules.max_memory_bytes and not admits(state, peer, cost):
+        _refuse(state, peer, ticket, b"QUEUE_FULL", refusal(state))
         return
     job = Job(state.handles.next(state.wall), function, unique, workload, priority, background)
     state.memory += cost

@@ -24,6 +24,7 @@ from geartrain.broker.paging import (
     release,
     remember,
     uncount,
+    unload,
     unplace,
 )
 from geartrain.broker.state import State
@@ -35,10 +36,12 @@ from geartrain.broker.tables import (
     PAGED,
     POOLING,
     QUEUED,
+    RUNNING,
     STORING,
     UNKEPT,
     WISHED,
     WRITING,
+    Fetch,
     Job,
 )
 from geartrain.broker.windows import answered, look, measure, tail_of
@@ -89,6 +92,9 @@ def stored(state: State, job: Job, mine: bool) -> None:
                 let_go(state, job)
                 if tail is not None:
                     changed(state, tail)
+                if job.state != QUEUED or job.function.queued > job.function.roused:
+                    # Nobody is on the way to fetch it.
+                    unload(state, job)
             else:
                 page_out(state, job)
     redeem(job, job.handle)
@@ -175,15 +181,19 @@ def restore(
     priority: int,
     reducer: bytes,
     attempts: int,
+    away: bool,
 ) -> bool:
     """A job comes back from the store, ready to be done.
+
+    Args:
+        away: it is a large one, and its workload has not come with it.
 
     Returns:
         False when it is here already.
     """
     known = state.jobs.get(handle)
     if known is not None:
-        return _reclaim(state, known, workload)
+        return _reclaim(state, known, workload, away)
     function = state.functions.get(name)
     if function is None:
         function = make_function(state, name)
@@ -191,6 +201,7 @@ def restore(
     job.kept = KEPT
     job.reducer = reducer
     job.attempts = attempts
+    job.away = away
     state.memory += job.cost
     state.jobs[handle] = job
     remember(state, job)
@@ -227,12 +238,12 @@ def revive(state: State, handle: bytes) -> bool:
     return True
 
 
-def _reclaim(state: State, job: Job, workload: bytes) -> bool:
+def _reclaim(state: State, job: Job, workload: bytes, away: bool) -> bool:
     """A claim brings a job of which something is here."""
     if job.state == PAGED:
         job.when = 0
         uncount(state, tail_of(job.function, job.priority), False)
-        page_in(state, job, workload)
+        page_in(state, job, workload, away)
         return True
     if job.state == STORING and job.kept == POOLING:
         # The claim has overtaken the answer of the commit, and proves it.
@@ -242,6 +253,12 @@ def _reclaim(state: State, job: Job, workload: bytes) -> bool:
         job.function.storing -= 1
         redeem(job, job.handle)
         admit(state, job)
+        return True
+    if job.kept == UNKEPT:
+        # It went on here for those who wait for it; now its row is ours as well.
+        uncount(state, tail_of(job.function, job.priority), False)
+        job.kept = KEPT
+        job.background = True
         return True
     return False
 
@@ -325,3 +342,24 @@ def release_all(state: State) -> None:
         if function.tails is not None:
             for tail in function.tails:
                 release(state, tail)
+
+
+def fetched(state: State, fetch: Fetch, workload: bytes | None) -> None:
+    """The workload that a worker waits for; None if the store has no such job any more."""
+    job, peer = fetch.job, fetch.peer
+    if job.worker is not peer or job.state != RUNNING or job.attempts != fetch.attempts:
+        # It was lost to this worker; or cancelled, and the worker is to have nothing of it.
+        if not peer.gone:
+            peer.assign(fetch.ticket, None)
+        return
+    if workload is None:
+        peer.running.pop(job.handle, None)
+        job.function.running -= 1
+        peer.assign(fetch.ticket, None)
+        progress.fail(state, job)
+        return
+    state.fetched += len(workload)
+    # Only for the answer: the store has it, should it be wanted again.
+    job.workload = workload
+    peer.assign(fetch.ticket, job)
+    job.workload = b""

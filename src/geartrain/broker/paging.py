@@ -13,7 +13,18 @@ from geartrain.broker import progress
 from geartrain.broker.dispatch import line_up
 from geartrain.broker.queues import Fifo
 from geartrain.broker.state import State
-from geartrain.broker.tables import BEHIND, KEPT, PAGED, POOLING, STORING, WRITING, Job, Tail
+from geartrain.broker.tables import (
+    BEHIND,
+    KEPT,
+    PAGED,
+    POOLING,
+    QUEUED,
+    STORING,
+    UNKEPT,
+    WRITING,
+    Job,
+    Tail,
+)
 from geartrain.broker.windows import has_room, look, tail_of
 
 
@@ -142,6 +153,13 @@ def page_out(state: State, job: Job) -> None:
         tail.ready += 1
     if job.unique:
         function.keyed = True
+    if state.rules.shared and job.client is not None:
+        # Another server may do it: whoever waits here has it done here as well.
+        job.kept = UNKEPT
+        job.background = False
+        job.when = 0
+        follow(state, job)
+        return
     job.state = PAGED
     if job.client is None:
         del state.jobs[job.handle]
@@ -165,9 +183,10 @@ def drop(state: State, job: Job) -> None:
     state.memory -= job.cost
 
 
-def page_in(state: State, job: Job, workload: bytes) -> None:
+def page_in(state: State, job: Job, workload: bytes, away: bool) -> None:
     """The row of a job that somebody waits for was claimed: it may be done."""
     job.workload = workload
+    job.away = away
     state.memory += len(workload)
     job.kept = KEPT
     remember(state, job)
@@ -200,3 +219,27 @@ def uncount(state: State, tail: Tail, delayed: bool) -> None:
         tail.ready -= 1
         tail.function.paged -= 1
         state.paged -= 1
+
+
+# ── large workloads ──────────────────────────────────────────────────────────
+
+
+def unload(state: State, job: Job) -> None:
+    """Leave a large workload to the store alone, if that has it.
+
+    One that is the job's key stays: it is looked up by it.
+    """
+    size = len(job.workload)
+    rules = state.rules
+    if size <= rules.big_bytes or job.kept != KEPT or job.by_workload:
+        return
+    if rules.shared and job.client is not None:
+        # It goes on for its clients even if another server gets the row.
+        return
+    state.memory -= size
+    if job.state == QUEUED:
+        tails = job.function.tails
+        if tails is not None:
+            tails[job.priority].bytes -= size
+    job.workload = b""
+    job.away = True

@@ -14,7 +14,7 @@ from __future__ import annotations
 from geartrain.broker import progress
 from geartrain.broker.dispatch import line_up
 from geartrain.broker.graveyard import Burial
-from geartrain.broker.paging import page_out
+from geartrain.broker.paging import page_out, unload
 from geartrain.broker.policies import EXCEPTION, FAIL, TIMEOUT
 from geartrain.broker.state import Postponement, State
 from geartrain.broker.tables import DELAYED, FORGOTTEN, KEPT, STORING, UNKEPT, Job, Peer
@@ -111,6 +111,7 @@ def again(state: State, job: Job, pause: float) -> None:
         job.limit = state.epochs.set(state.wall + pause, job)
     else:
         line_up(state, job)
+        unload(state, job)
 
 
 def _postpone(state: State, job: Job, pause: float) -> None:

@@ -22,6 +22,7 @@ from geartrain.broker.tables import (
     Ask,
     Asker,
     Crew,
+    Fetch,
     Function,
     Grabber,
     Job,
@@ -54,7 +55,8 @@ class Rules:
         max_function_bytes: longest function name.
         max_functions: functions known at once; 0 for no bound.
         max_jobs_per_function: default for ``maxqueue``; 0 for no bound.
-        max_memory_bytes: budget for jobs that are not over; 0 for no bound.
+        max_memory_bytes: budget for jobs that are not over; 0 for no bound. See ``budget``.
+        press_seconds: a client that is not read from waits so long, before it is refused.
         exceptions: every connection begins with the ``exceptions`` option.
         accept_new_work: False while shutting down gracefully.
         durable: background jobs are stored before they are answered for.
@@ -65,6 +67,7 @@ class Rules:
         least_window: jobs of a line kept in memory at least, while somebody can.
         most_window: jobs of a line kept in memory at most, if there is a store.
         window_bytes: bodies of a line kept in memory at most, if there is a store.
+        big_bytes: a workload larger than this is not kept in memory once it is stored.
     """
 
     def __init__(self) -> None:
@@ -78,6 +81,7 @@ class Rules:
         self.max_functions = 1_000_000
         self.max_jobs_per_function = 0
         self.max_memory_bytes = 0
+        self.press_seconds = 5.0
         self.exceptions = False
         self.accept_new_work = True
         self.durable = False
@@ -88,6 +92,7 @@ class Rules:
         self.least_window = 100
         self.most_window = 1000
         self.window_bytes = 4 * 2**20
+        self.big_bytes = 64 * 2**10
 
 
 class Counters:
@@ -278,6 +283,14 @@ class State:
         self.hungry: list[Tail] = []
         #: Jobs that are only in the store, of all functions.
         self.paged = 0
+        #: Workloads that workers wait for; and how many bytes of them were fetched.
+        self.fetches: list[Fetch] = []
+        self.fetched = 0
+        #: Memory is so short that nobody who submits is read from.
+        self.pressed = False
+        #: Peers that are not read from, and since when they may be again at the latest.
+        self.throttled: list[Peer] = []
+        self.throttled_until: list[float] = []
         #: Submissions that may have a twin there.
         self.asks: list[Ask] = []
         #: Lines of which more is on its way from the store.
@@ -310,6 +323,11 @@ class State:
             self.wishes = True
         elif job.kept == KEPT:
             self.doubted.append(job)
+
+    def fetch(self, peer: Peer, ticket: int, job: Job) -> None:
+        """Have the workload of a job fetched that this worker has; it is assigned then."""
+        self.fetches.append(Fetch(peer, ticket, job))
+        self.wishes = True
 
     def keep_later(self, job: Job, seconds: float) -> None:
         """Have this job stored within so many seconds; nobody waits for that."""

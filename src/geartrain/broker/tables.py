@@ -94,6 +94,7 @@ class Job(Entry):
         limit: the alarm of its time limit, while it has one.
         kept: what a store knows of it: UNKEPT, WISHED, WRITING, POOLING, KEPT or FORGOTTEN.
         askers: who is told when it is stored, or that it is not.
+        away: its workload is only in the store, and is fetched when a worker has it.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Job(Entry):
         self.limit: Alarm | None = None
         self.kept = UNKEPT
         self.askers: list[Asker] | None = None
+        self.away = False
 
     @property
     def cost(self) -> int:
@@ -181,6 +183,16 @@ class Ask:
         self.workload = workload
         self.priority = priority
         self.reducer = reducer
+
+
+class Fetch:
+    """A worker has a job whose workload is only in the store."""
+
+    def __init__(self, peer: Peer, ticket: int, job: Job) -> None:
+        self.peer = peer
+        self.ticket = ticket
+        self.job = job
+        self.attempts = job.attempts
 
 
 class Grabber:
@@ -455,6 +467,7 @@ class Peer:
         running: ``{handle: job}`` that it runs.
         waiting: jobs it is attached to.
         exceptions: it asked for WORK_EXCEPTION packets.
+        impatient: it was not read from for long enough; it is refused what has no room.
         last_ended: the last job it ended; a second ending of it is ignored.
         gone: it has left.
     """
@@ -474,6 +487,7 @@ class Peer:
         self.running: dict[bytes, Job] = {}
         self.waiting: set[Job] = set()
         self.exceptions = False
+        self.impatient = False
         self.last_ended = b""
         self.gone = False
 

@@ -82,6 +82,10 @@ def next_deadline(state: State) -> float:
         left = max(0.0, state.later_due - state.steady)
         if soonest < 0.0 or left < soonest:
             soonest = left
+    if state.throttled:
+        left = max(0.0, state.throttled_until[0] - state.steady)
+        if soonest < 0.0 or left < soonest:
+            soonest = left
     if state.grabbers:
         left = max(0.0, state.grabbers[0].due - state.steady)
         if soonest < 0.0 or left < soonest:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from geartrain.broker.budget import is_tight
 from geartrain.broker.state import State
 from geartrain.broker.tables import Function, Job, Peer, Tail
 
@@ -52,6 +53,8 @@ def window(state: State, tail: Tail) -> int:
     """How many jobs of this line may be in memory."""
     rules = state.rules
     workers = tail.function.workers
+    if is_tight(state):
+        return 2 * workers
     if workers == 0:
         return rules.idle_window
     size = int(tail.rate * WINDOW_SECONDS)

@@ -279,7 +279,7 @@ class Jobs:
         self._over(task, result)
 
     def _refuse(self, task: Task, code: str, text: str) -> None:
-        full = code == "QUEUE_ERROR"
+        full = code in ("QUEUE_ERROR", "QUEUE_FULL")
         if task.sends <= self.rules.retries or (full and self.rules.never_drop):
             if self._rest == FIRST_REST:
                 self._complain(f"{text or code}; trying again")

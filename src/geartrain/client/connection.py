@@ -66,7 +66,13 @@ _LINES: Final = 7
 
 #: Codes that never answer an OPTION_REQ: an ERROR with one of them belongs to the
 #: request behind it, and the server (gear) leaves options unanswered.
-_NOT_ABOUT_OPTIONS: Final = ("QUEUE_ERROR", "ARGUMENT_TOO_LARGE", "JOB_NOT_FOUND", "0")
+_NOT_ABOUT_OPTIONS: Final = (
+    "QUEUE_ERROR",
+    "QUEUE_FULL",
+    "ARGUMENT_TOO_LARGE",
+    "JOB_NOT_FOUND",
+    "0",
+)
 
 #: Commands that answer with a list, ended by a line with a dot. The last three are
 #: the Perl server's.

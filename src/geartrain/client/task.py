@@ -79,7 +79,7 @@ _LOST: Final = TaskState.LOST
 
 def server_error(code: str, text: str) -> ServerError:
     """The error for an ERROR packet."""
-    if code == "QUEUE_ERROR":
+    if code in ("QUEUE_ERROR", "QUEUE_FULL"):
         return QueueFull(code, text)
     if code == "UNKNOWN_OPTION":
         return UnknownOption(code, text)

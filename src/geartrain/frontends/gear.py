@@ -53,6 +53,9 @@ _HOLE: Final = b"an answer is to come here"
 #: What a hole counts for in ``out_bytes``, so that a peer cannot make any number of them.
 HOLE_BYTES: Final = 256
 
+#: From here on the broker is told that a workload is on its way.
+LARGE_WORKLOAD: Final = 64 * 2**10
+
 #: Longest handle we look up; ours are shorter.
 MAX_HANDLE_BYTES: Final = 255
 
@@ -74,6 +77,7 @@ class GearConnection(Peer):
         sent_before: entries of ``out`` that were sent since ``holes`` was empty.
         closing: everything is said; close once ``out`` has been sent.
         held_back: packets wait in the reader until ``resume``.
+        throttled: ... and until there is room for more jobs.
         spoke: something whole has come in.
     """
 
@@ -89,6 +93,7 @@ class GearConnection(Peer):
         self.sent_before = 0
         self.closing = False
         self.held_back = False
+        self.throttled = False
         self.spoke = False
         self._touched = touched
         self._pause_at = bounds.pause_output_bytes
@@ -122,9 +127,14 @@ class GearConnection(Peer):
 
     def resume(self) -> None:
         """The output has been sent: go on with what was held back."""
-        if self.held_back:
+        if self.held_back and not self.throttled:
             self.held_back = False
             self._work_off()
+
+    def relieve(self) -> None:
+        """There is room for jobs again, or it has waited for long enough."""
+        self.throttled = False
+        self.resume()
 
     def _work_off(self) -> None:
         try:
@@ -142,6 +152,9 @@ class GearConnection(Peer):
                     self._packet(reader.number, reader.body)
                     # Do not hold a large body longer than its job does.
                     reader.body = b""
+                    if self.throttled:
+                        self.held_back = True
+                        return
                 elif kind == NOTHING:
                     return
                 elif kind == LINE:
@@ -247,6 +260,8 @@ class GearConnection(Peer):
             0,
             b"",
         )
+        if self.broker.state.pressed:
+            self.throttled = self.broker.throttle(self)
 
     def _submit_epoch(self, body: bytes) -> None:
         parts = body.split(b"\0", 3)
@@ -261,6 +276,8 @@ class GearConnection(Peer):
             )
             return
         self.broker.submit(self, parts[0], parts[1], parts[3], NORMAL, True, when, b"")
+        if self.broker.state.pressed:
+            self.throttled = self.broker.throttle(self)
 
     def _submit_reduce(self, number: int, body: bytes) -> None:
         # Five parts on the wire; the fourth, the aggregator, is missing in
@@ -274,6 +291,8 @@ class GearConnection(Peer):
             return
         background = number == c.SUBMIT_REDUCE_JOB_BACKGROUND
         self.broker.submit(self, parts[0], parts[1], parts[-1], NORMAL, background, 0, parts[2])
+        if self.broker.state.pressed:
+            self.throttled = self.broker.throttle(self)
 
     # ── workers ──────────────────────────────────────────────────────────────
 
@@ -281,12 +300,13 @@ class GearConnection(Peer):
         job = self.broker.grab(self)
         if job is None:
             if self.broker.hold_out(self):
-                grabs = self._grabs
-                if grabs is None:
-                    grabs = self._grabs = {}
-                grabs[self.holes[-1]] = number
+                self._remember_grab(number)
             else:
                 self.say(_NO_JOB)
+            return
+        if job.away:
+            self.broker.await_workload(self, job)
+            self._remember_grab(number)
             return
         handle = job.handle
         label = job.function.label
@@ -313,6 +333,14 @@ class GearConnection(Peer):
         self.out_bytes += 12 + len(handle) + len(middle) + len(workload)
         if workload:
             out.append(workload)
+            if len(workload) >= LARGE_WORKLOAD:
+                self.broker.handed_over(job)
+
+    def _remember_grab(self, number: int) -> None:
+        grabs = self._grabs
+        if grabs is None:
+            grabs = self._grabs = {}
+        grabs[self.holes[-1]] = number
 
     def _finish(self, kind: int, body: bytes) -> None:
         # Handles are all of one length here: look there before searching.

@@ -20,10 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from geartrain.broker.broker import Broker
-from geartrain.broker.tables import Ask
+from geartrain.broker.tables import Ask, Fetch
 from geartrain.broker.windows import Claim
 from geartrain.server.tenure import Tenure
-from geartrain.stores.ids import coalescing_key, handle_of
+from geartrain.stores.ids import coalescing_key, handle_of, id_of
 from geartrain.stores.port import (
     Ambiguous,
     Count,
@@ -36,6 +36,7 @@ from geartrain.stores.port import (
     StoreError,
     Where,
 )
+from geartrain.terms import WORKLOAD_AS_KEY
 
 log = logging.getLogger("geartrain.server")
 
@@ -111,6 +112,7 @@ class Backlog:
         #: Held while jobs come out of the store, so that nobody waits for one that has gone.
         self._moving = asyncio.Lock()
         self._asked = asyncio.Event()
+        self._fetching = asyncio.Event()
         #: Jobs to be cancelled, and who waits for that.
         self._cancels: list[tuple[JobId, asyncio.Future[bool]]] = []
         #: When the next delayed row is due; infinity for none.
@@ -140,6 +142,7 @@ class Backlog:
         """There are wishes, or the clock was set."""
         self._woken.set()
         self._asked.set()
+        self._fetching.set()
 
     def delayed_until(self, run_at: float) -> None:
         """A row was stored that waits for this time."""
@@ -229,16 +232,28 @@ class Backlog:
         key = QueueKey(NOBODY, wish.function, wish.priority)
         tenure = self._writing.tenure
         if tenure is None:
-            jobs = await self._store.claim(key, wish.jobs, wish.size)
-            self._restore(wish, jobs)
+            self._restore(wish, await self._claimed(key, wish))
             return
         async with tenure.claiming:
             if tenure.in_doubt:
                 self._woken.set()
                 return
             # They are ours before anybody can take a new lease.
-            jobs = await self._store.claim(key, wish.jobs, wish.size)
-            self._restore(wish, jobs)
+            self._restore(wish, await self._claimed(key, wish))
+
+    async def _claimed(self, key: QueueKey, wish: Claim) -> Sequence[StoredJob]:
+        most = self._broker.rules.big_bytes
+        jobs = await self._store.claim(key, wish.jobs, wish.size, max_body=most)
+        # Where the workload is the key it is needed here.
+        keys = [job.id for job in jobs if job.body is None and job.unique == WORKLOAD_AS_KEY]
+        if not keys:
+            return jobs
+        bodies: Mapping[JobId, bytes] = {}
+        try:
+            bodies = await self._store.load(keys)
+        except StoreError as error:
+            log.warning("twins of large jobs are not known: %s", error)
+        return [job._replace(body=bodies.get(job.id)) if job.body is None else job for job in jobs]
 
     def _restore(self, wish: Claim, jobs: Sequence[StoredJob]) -> None:
         broker = self._broker
@@ -255,11 +270,36 @@ class Backlog:
                 wish.priority,
                 job.reducer or b"",
                 job.attempts,
+                job.body is None,
             )
         broker.claimed(wish.function, wish.priority, found)
         if not found:
             asyncio.get_running_loop().call_later(DOUBT_SECONDS, self._doubt)
         self._tell()
+
+    async def fetch_workloads(self) -> None:
+        """Bring the large workloads that workers wait for, for ever."""
+        waiting: list[Fetch] = []
+        pause = FIRST_PAUSE
+        while True:
+            self._fetching.clear()
+            waiting += self._broker.take_fetches()
+            while waiting:
+                fetch = waiting[0]
+                id = id_of(fetch.job.handle)
+                assert id is not None, fetch.job.handle
+                try:
+                    bodies = await self._store.load([id])
+                except StoreError as error:
+                    log.error("a workload cannot be read: %s", error)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                    continue
+                pause = FIRST_PAUSE
+                del waiting[0]
+                self._broker.fetched(fetch, bodies.get(id))
+                self._tell()
+            await self._fetching.wait()
 
     # ── single jobs ──────────────────────────────────────────────────────────
 

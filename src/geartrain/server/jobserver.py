@@ -514,11 +514,13 @@ class JobServer:
 
     def _give_memory_back(self) -> None:
         """After a backlog has gone: trimming walks the heap, so not without reason."""
-        memory = self.broker.state.memory
-        self._most_memory = max(self._most_memory, memory)
-        if self._allocator is not None and self._most_memory > 2 * memory + 16 * 2**20:
+        state = self.broker.state
+        self._most_memory = max(self._most_memory, state.memory)
+        passed_through = self._most_memory + state.fetched
+        if self._allocator is not None and passed_through > 2 * state.memory + 16 * 2**20:
             self._allocator.trim()
-            self._most_memory = memory
+            self._most_memory = state.memory
+            state.fetched = 0
 
 
 def sweep_seconds(settings: Settings) -> float:
@@ -541,6 +543,7 @@ def _rules(settings: Settings) -> Rules:
     rules.max_functions = settings.max_functions
     rules.max_jobs_per_function = settings.max_jobs_per_function
     rules.max_memory_bytes = settings.max_memory
+    rules.press_seconds = settings.store_wait
     rules.exceptions = settings.exceptions
     rules.policies = read_policies(settings.policy)
     return rules

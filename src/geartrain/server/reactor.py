@@ -283,8 +283,18 @@ class Reactor:
                 self._settle(session)
         if at:
             touched.clear()
+        if self.broker.state.throttled:
+            self._relieve()
         if self.broker.state.wishes:
             self._wish()
+
+    def _relieve(self) -> None:
+        """Read again from those who submit, if there is room for more."""
+        for peer in self.broker.relieved():
+            session = self._seats[peer.number]
+            if session is not None and session.connection is peer:
+                session.connection.relieve()
+                self._settle(session)
 
     def _wish(self) -> None:
         self.broker.state.wishes = False

@@ -177,7 +177,8 @@ class Session:
         # the next turn, so that a long answer does not keep the others waiting.
         # One that waits for the store goes on when that has answered.
         connection = self.connection
-        interest = OUT if self.blocked or (connection.held_back and not connection.holes) else 0
+        waits = bool(connection.holes) or connection.throttled
+        interest = OUT if self.blocked or (connection.held_back and not waits) else 0
         if not self.ended and not self.connection.held_back and not self.connection.closing:
             interest |= IN
         return interest

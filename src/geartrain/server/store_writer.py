@@ -161,6 +161,9 @@ class StoreWriter:
             self._tasks += self.tenure.tasks()
         self._tasks.append(asyncio.create_task(self.backlog.run(), name="store-reader"))
         self._tasks.append(asyncio.create_task(self.backlog.find_twins(), name="store-twins"))
+        self._tasks.append(
+            asyncio.create_task(self.backlog.fetch_workloads(), name="store-workloads")
+        )
 
     def wake(self) -> None:
         """The broker has wishes."""
