@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 from geartrain.broker.broker import Broker
-from geartrain.broker.tables import POOLING, Job
+from geartrain.broker.tables import POOLING, Function, Job
 from geartrain.server.backlog import NOBODY
 from geartrain.stores.ids import MAX_KEY_BYTES, coalescing_key, handle_of
 from geartrain.stores.port import Add, Added, AddResult, Placement, QueueKey, StoredJob
@@ -32,12 +32,17 @@ def rows_of(jobs: list[Job]) -> list[tuple[Job, Add]]:
     """The jobs with what the store is to keep of them."""
     rows: list[tuple[Job, Add]] = []
     keys: dict[tuple[bytes, int], QueueKey] = {}
+    function: Function | None = None
+    priority = -1
+    queue = QueueKey(NOBODY, b"", 0)
     for job in jobs:
-        function = job.function
-        name = function.name
-        queue = keys.get((name, job.priority))
-        if queue is None:
-            queue = keys[name, job.priority] = QueueKey(NOBODY, name, job.priority)
+        if job.function is not function or job.priority != priority:
+            function, priority = job.function, job.priority
+            spot = function.name, priority
+            found = keys.get(spot)
+            if found is None:
+                found = keys[spot] = QueueKey(NOBODY, function.name, priority)
+            queue = found
         unique = job.unique
         key: bytes | None = None
         if unique:

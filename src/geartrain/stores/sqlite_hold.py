@@ -31,20 +31,28 @@ def settle(
     """
     held: dict[int, int] = {}
     others: list[tuple[int, Add]] = []
-    known: dict[QueueKey, int] = {}
     stored, as_mine = Added.STORED, Placement.MINE
+    #: Most follow one that goes to the same queue.
+    last: QueueKey | None = None
+    number = -1
+    count = 0
     for one in adds:
         place, (job, _) = one
-        id, queue, _, _, _, _, _, _, _ = job
         answer = answers[place]
         assert answer is not None
-        outcome, _, placement = answer
+        outcome, id, placement = answer
         if outcome is not stored or placement is not as_mine or mine.get(id, 0) != WRITING:
             others.append(one)
             continue
-        number = known.get(queue, -1)
-        if number < 0:
-            number = known[queue] = numbers[queue[0], queue[1]] << 2 | queue[2]
+        queue = job[1]
+        if queue is not last:
+            if count:
+                held[number] = held.get(number, 0) + count
+                count = 0
+            last = queue
+            number = numbers[queue[0], queue[1]] << 2 | queue[2]
         mine[id] = number
-        held[number] = held.get(number, 0) + 1
+        count += 1
+    if count:
+        held[number] = held.get(number, 0) + count
     return held, others

@@ -20,10 +20,11 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from struct import pack, unpack
-from typing import Final
+from typing import Any, Final, cast
 
-from geartrain.stores.port import Add, Added, AddResult, JobId, Placement, QueueKey
+from geartrain.stores.port import Add, Added, AddResult, JobId, Placement, QueueKey, StoredJob
 
 #: A larger body is worth a row at once.
 LARGEST_BODY: Final = 8192
@@ -36,6 +37,14 @@ ENTRY_BYTES: Final = 16 * 2**10
 _WRITE: Final = (
     "INSERT INTO log (no, top, ids, queues, sizes, data, over) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+
+# As ``AddResult(...)``, which is a function of Python.
+_added: Final = cast("Callable[[tuple[Any, ...]], AddResult]", partial(tuple.__new__, AddResult))
+_STORED: Final = Added.STORED
+_MERGED: Final = Added.MERGED
+_MINE: Final = Placement.MINE
+_POOL: Final = Placement.POOL
+_NO_HEADERS: Final = StoredJob._field_defaults["headers"]
 
 #: Id, queue, key and body.
 Plain = tuple[int, int, bytes | None, bytes]
@@ -96,6 +105,9 @@ class JobLog:
                 self.leave(id)
             jobs = list(_jobs(ids, queues, sizes, data))
             self._remember(no, top, jobs, len(data) + len(over))
+            for id, queue, key, _ in jobs:
+                if key is not None:
+                    self.keys.setdefault(queue >> 2, {})[key] = id
             self.last = max(self.last, no)
         self._left.clear()
 
@@ -155,53 +167,64 @@ class JobLog:
         #: Keys whose first job in this commit wants a row.
         put_off: set[tuple[int, bytes]] = set()
         numbers: dict[QueueKey, int] = {}
-        none: dict[bytes, int] = {}
-        stored, merged = Added.STORED, Added.MERGED
-        mine, pool = Placement.MINE, Placement.POOL
+        keys: dict[bytes, int] = {}
+        #: Most follow one that goes to the same queue.
+        last: QueueKey | None = None
+        number = function = -1
+        count = 0
         for one in adds:
             place, (job, placement) = one
             id, queue, body, unique, key, run_at, reducer, attempts, headers = job
-            number = numbers.get(queue, -1)
-            if number < 0:
-                number = numbers[queue] = number_of(queue)
-                if taken is None and has_keys(number >> 2):
-                    # Whose key was noted here before keeps it: it is asked for by its id.
-                    return None
-            keys = none
+            if queue is not last:
+                if count:
+                    counts[number] = counts.get(number, 0) + count
+                    count = 0
+                last = queue
+                number = numbers.get(queue, -1)
+                if number < 0:
+                    number = numbers[queue] = number_of(queue)
+                    if taken is None and has_keys(number >> 2):
+                        # What was noted of keys before is of functions without such rows.
+                        return None
+                function = number >> 2
+                found = self.keys.get(function)
+                if found is None:
+                    found = self.keys[function] = {}
+                keys = found
             if key is not None:
-                known = self.keys.get(number >> 2)
-                if known is None:
-                    known = self.keys[number >> 2] = {}
-                keys = known
                 holder = keys.get(key, -1)
                 if holder < 0 and taken:
-                    holder = taken.get((number >> 2, key), -1)
+                    holder = taken.get((function, key), -1)
                 if holder >= 0 and holder != id:
-                    answers[place] = AddResult(merged, JobId(holder), pool)
+                    answers[place] = AddResult(_MERGED, JobId(holder), _POOL)
                     continue
+                plain_key = unique == key and len(key) > 0
+            else:
+                plain_key = not unique
             if (
-                id <= floor
+                not plain_key
+                or id <= floor
                 or run_at is not None
                 or body is None
                 or len(body) > LARGEST_BODY
                 or attempts
                 or reducer is not None
-                or headers
-                or unique != (key or b"")
-                or key == b""
-                or (key is not None and put_off and (number >> 2, key) in put_off)
+                or (headers is not _NO_HEADERS and headers)
+                or (put_off and key is not None and (function, key) in put_off)
             ):
                 if key is not None:
-                    put_off.add((number >> 2, key))
+                    put_off.add((function, key))
                 rest.append(one)
                 continue
             if key is not None:
                 keys[key] = id
             plain.append((id, number, key, body))
-            answers[place] = AddResult(stored, id, placement)
-            counts[number] = counts.get(number, 0) + 1
-            if placement is not mine and id < lows.get(number, id + 1):
+            answers[place] = _added((_STORED, id, placement))
+            count += 1
+            if placement is not _MINE and id < lows.get(number, id + 1):
                 lows[number] = id
+        if count:
+            counts[number] = counts.get(number, 0) + count
         return plain, rest, counts, lows
 
     def pools(self) -> Iterator[tuple[int, int, int]]:
@@ -263,11 +286,6 @@ class JobLog:
         where = self.where
         for id, queue, key, _ in jobs:
             where[id] = (entry, queue, key)
-            if key is not None:
-                keys = self.keys.get(queue >> 2)
-                if keys is None:
-                    keys = self.keys[queue >> 2] = {}
-                keys[key] = id
 
     def rest_of(self, db: sqlite3.Connection, no: int) -> list[Plain]:
         """The jobs of an entry that are still in the log, with their bodies."""
