@@ -93,6 +93,9 @@ class StoreWriter:
         self._patience = patience
         self._wall = wall
         self._woken = asyncio.Event()
+        #: Something was written, and perhaps left in disorder.
+        self._wrote = asyncio.Event()
+        self._wrote.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         #: When the store went down, on the steady clock; 0.0 while it answers.
@@ -157,6 +160,7 @@ class StoreWriter:
     def start(self) -> None:
         """Begin to write."""
         self._tasks.append(asyncio.create_task(self._write_on(), name="store-writer"))
+        self._tasks.append(asyncio.create_task(self._tidy_on(), name="store-tidy"))
         if self.tenure is not None:
             self._tasks += self.tenure.tasks()
         self._tasks.append(asyncio.create_task(self.backlog.run(), name="store-reader"))
@@ -210,26 +214,35 @@ class StoreWriter:
     # ── writing ──────────────────────────────────────────────────────────────
 
     async def _write_on(self) -> None:
-        tidying = True
         while True:
-            await self._count()
+            if self._counting is not None:
+                await self._count()
             if self._take() or self._in_doubt:
-                tidying = True
                 await self._commit()
+                self._wrote.set()
                 if not (self._stopping and self._down_since):
                     continue
             if self._stopping:
                 return
-            await self._count()
-            self._woken.clear()
-            try:
-                async with asyncio.timeout(IDLE if tidying else None):
-                    await self._woken.wait()
-            except TimeoutError:
+            if self._counting is None:
+                self._woken.clear()
+                await self._woken.wait()
+
+    async def _tidy_on(self) -> None:
+        """Have the store tidy up, after a second in which nothing was written."""
+        while True:
+            await self._wrote.wait()
+            more = True
+            while more:
+                self._wrote.clear()
+                await asyncio.sleep(IDLE)
+                if self._wrote.is_set():
+                    continue
                 try:
-                    tidying = await self.store.tidy()
-                except StoreError:
-                    tidying = False
+                    more = await self.store.tidy()
+                except StoreError as error:
+                    log.debug("the queue cannot be tidied up: %s", error)
+                    more = False
 
     def _take(self) -> bool:
         """Make the next batch; False when there is nothing to write."""
@@ -317,7 +330,8 @@ class StoreWriter:
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._count()
+                if self._counting is not None:
+                    await self._count()
                 if self._in_doubt:
                     await self._renew()
                 adds, ends, gives = self._adds, self._ends, self._gives

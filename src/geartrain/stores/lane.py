@@ -14,7 +14,19 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_Work = tuple[asyncio.Future[Any], Callable[[], Any]]
+_Work = tuple["Answer[Any]", Callable[[], Any]]
+
+
+class Answer(asyncio.Future[T]):
+    """What a call will answer. The call cannot be taken back, so neither can this.
+
+    A task that waits for it and is cancelled is cancelled when the answer has come,
+    and can still look at it.
+    """
+
+    def cancel(self, msg: object = None) -> bool:
+        """Not to be cancelled."""
+        return False
 
 
 class Lane:
@@ -34,10 +46,10 @@ class Lane:
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
-    def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
+    def call(self, function: Callable[[], T]) -> Answer[T]:
         """Have ``function`` called after all calls before; its answer or its error is the future's."""
         assert self._loop is not None, "start() first"
-        future: asyncio.Future[T] = self._loop.create_future()
+        future: Answer[T] = Answer(loop=self._loop)
         self._work.put((future, function))
         return future
 
@@ -57,22 +69,12 @@ class Lane:
                 try:
                     answer = function()
                 except BaseException as error:
-                    tell(_fail, future, error)
+                    tell(future.set_exception, error)
                     del error
                 else:
-                    tell(_answer, future, answer)
+                    tell(future.set_result, answer)
                     del answer
             except RuntimeError:
                 pass  # the loop is closed: nobody waits any more
             # Not to keep a large body alive until the next call.
             del work, future, function
-
-
-def _answer(future: asyncio.Future[T], answer: T) -> None:
-    if not future.done():
-        future.set_result(answer)
-
-
-def _fail(future: asyncio.Future[T], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)

@@ -40,7 +40,7 @@ from typing import Final, TypeVar
 
 from geartrain.stores import sqlite_reader as reader
 from geartrain.stores.batch import Plan, complete, plan
-from geartrain.stores.lane import Lane
+from geartrain.stores.lane import Answer, Lane
 from geartrain.stores.port import (
     Add,
     Committed,
@@ -284,7 +284,7 @@ class SqliteStore:
 
     # ── calls to the threads ─────────────────────────────────────────────────
 
-    async def _write(self, work: Callable[[SqliteWriter], T]) -> T:
+    def _write(self, work: Callable[[SqliteWriter], T]) -> Answer[T]:
         def run() -> T:
             writer = self._ready_writer()
             try:
@@ -296,7 +296,7 @@ class SqliteStore:
                 raise
 
         self._check_open()
-        return await self._writing.call(run)
+        return self._writing.call(run)
 
     def _ready_writer(self) -> SqliteWriter:
         if self.path is not None:
@@ -337,10 +337,6 @@ class SqliteStore:
         self, adds: Sequence[Add], ends: Sequence[Ending], gives: Sequence[Give]
     ) -> Committed:
         todo = plan(adds, ends, gives, self.traits)
-        # What the file has done is counted here even if the caller goes away.
-        return await asyncio.shield(asyncio.ensure_future(self._commit(todo)))
-
-    async def _commit(self, todo: Plan) -> Committed:
         mine = self._mine
         missed = [give.id for give in todo.gives if give.id not in mine]
         gives = [give for give in todo.gives if give.id in mine]
@@ -350,9 +346,16 @@ class SqliteStore:
         ending = [end.id for end in todo.ends]
         self._ending.update(ending)
         changes = Changes()
+        cancelled: asyncio.CancelledError | None = None
         try:
             if todo.adds or todo.ends or todo.stillborn or self._needs_writing(gives):
-                changes = await self._write(lambda writer: writer.commit(todo, known))
+                answer = self._write(lambda writer: writer.commit(todo, known))
+                try:
+                    changes = await answer
+                except asyncio.CancelledError as error:
+                    # What the file has done is counted here even if the caller goes away.
+                    cancelled = error
+                    changes = answer.result()
         except BaseException:
             self._untake(todo.adds)
             raise
@@ -370,6 +373,8 @@ class SqliteStore:
                 self._let_go(give.id)
             elif give.placement is Placement.POOL:
                 self._queue(self._let_go(give.id)).came(give.id)
+        if cancelled is not None:
+            raise cancelled
         return Committed(complete(todo.answers), missed + changes.missed)
 
     def _settle_adds(self, todo: Plan) -> None:
