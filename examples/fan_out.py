@@ -1,7 +1,9 @@
 """asyncio on both sides: a worker with many slow jobs at once, and a client that fans out.
 
-gearman-worker fan_out:app --concurrency 100 &
-python fan_out.py
+    gearman-worker fan_out:app --concurrency 100 &
+    python fan_out.py
+
+One process has a hundred of them under way.
 """
 
 from __future__ import annotations

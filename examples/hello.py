@@ -1,8 +1,10 @@
 """The first job: a worker that turns text round, and a client that asks for it.
 
-gearmand &                      # or any other Gearman server on localhost:4730
-python hello.py worker &
-python hello.py "Hello World!"
+    gearmand &                      # or any other Gearman server on localhost:4730
+    python hello.py worker &
+    python hello.py "Hello World!"
+
+Servers come from GEARMAN_SERVERS, or it is localhost; so in all examples.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """The same function over many values, with a bar while it goes.
 
-gearman-worker parallel_map:app --processes 4 &
-python parallel_map.py 200
+    gearman-worker parallel_map:app --processes 4 &
+    python parallel_map.py 200
+
+The argument is how many numbers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """A pipeline: fetch -> count -> sum, where each step's jobs start the next as they end.
 
-gearman-worker pipelines:app --threads 4 &
-python pipelines.py *.py
+    gearman-worker pipelines:app --threads 4 &
+    python pipelines.py *.py
+
+The arguments are files, whose words are counted.
 """
 
 from __future__ import annotations

@@ -134,3 +134,13 @@ def test_on_a_terminal_rich_draws_a_bar(monkeypatch: pytest.MonkeyPatch) -> None
     assert "images" in text
     assert "38%" in text
     assert "1/4" in text
+
+
+def test_many_small_steps_make_a_whole() -> None:
+    stream = io.StringIO()
+    line = Line(stream)
+
+    line.show(6, 6, 1, sum([0.05] * 20) + 5 - 1e-12)
+    line.close()
+
+    assert stream.getvalue() == "6 of 6, 100 %, 1 failed\n"

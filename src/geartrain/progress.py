@@ -144,7 +144,8 @@ class Line:
 
     def show(self, done: int, total: int, failed: int, work: float) -> None:
         """Keep the text; draw it where somebody looks, not too often."""
-        percent = int(100 * work / total) if total else 100
+        # Twenty steps of 0.05 are a little less than 1.
+        percent = int(100 * work / total + 1e-6) if total else 100
         self._text = f"{self._label}{done} of {total}, {percent} %"
         if failed:
             self._text += f", {failed} failed"
@@ -183,12 +184,16 @@ class _Bar:
             console=Console(file=stream),
         )
         self._task = self._progress.add_task(label or "jobs", total=None, count="")
-        self._progress.start()
+        self._is_shown = False
 
     def show(self, done: int, total: int, failed: int, work: float) -> None:
         """Move the bar; rich draws ten times a second."""
         count = f"{done}/{total}" + (f" [red]{failed} failed[/]" if failed else "")
         self._progress.update(self._task, total=total, completed=work, count=count)
+        if not self._is_shown:
+            # Not before there is a total: it would be drawn as one of unknown length.
+            self._is_shown = True
+            self._progress.start()
 
     def close(self) -> None:
         """Leave the bar as it is."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -642,3 +644,13 @@ def test_ctrl_c_leaves_the_client_usable(client: Client, worker: RawWorker) -> N
         signal.signal(signal.SIGINT, before)
     assert client.engine.leader == 0
     assert client.do("reverse", "ab") == b"ba"
+
+
+def test_a_client_that_nobody_closes_leaves_nothing_open(server: Server) -> None:
+    code = f"import geartrain; print(geartrain.Client({str(server)!r}).ping() < 9)"
+
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+
+    assert (ran.stdout, ran.stderr) == ("True\n", "")

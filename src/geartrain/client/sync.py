@@ -547,6 +547,12 @@ class Client:
         """Hang up. Foreground jobs that still wait in a queue are dropped by their servers."""
         self.engine.close()
 
+    def __del__(self) -> None:
+        # ``Client().do(...)`` is a whole program, and nobody could close what it made.
+        engine: Engine | None = getattr(self, "engine", None)
+        if engine is not None:  # no setting was refused
+            engine.close()
+
     def __enter__(self) -> Self:
         return self
 

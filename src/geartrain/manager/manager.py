@@ -93,9 +93,10 @@ class Manager:
                 self._watcher = Watcher(folders, self._close_in_child)
                 self._selector.register(self._watcher, selectors.EVENT_READ, self._on_change)
             call_process(f"gearman-worker: {settings.name} manager")
+            count = sum(group.processes for group in self._groups.values())
             log.info(
-                "%s: %d processes, pid %d; ask with: gearman-worker status",
-                settings.name, sum(g.processes for g in self._groups.values()), os.getpid(),
+                "%s: %d process%s, pid %d; ask with: gearman-worker status",
+                settings.name, count, "" if count == 1 else "es", os.getpid(),
             )  # fmt: skip
             self._mind.start(time.monotonic())
             while self._result is None:

@@ -5,9 +5,7 @@ Clients are made on first use: one for all threads, and one for each event loop.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -42,7 +40,6 @@ class Reach:
         self._client: Client | None = None
         self._aio: AsyncClients | None = None
         self._inline_aio: AsyncClient | None = None
-        self._closing: weakref.finalize[Any, Any] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -54,8 +51,6 @@ class Reach:
                 client = self._client
                 if client is None:
                     client = self._client = Client(self.servers, **self._settings)
-                    # Nobody made it, so nobody thinks of closing it.
-                    self._closing = weakref.finalize(self, _close, client, os.getpid())
         return client
 
     @property
@@ -84,17 +79,8 @@ class Reach:
         client, self._client = self._client, None
         if client is not None:
             client.close()
-        if self._closing is not None:
-            self._closing.detach()
-            self._closing = None
 
     async def aclose(self) -> None:
         """Hang up what the running event loop has opened."""
         if self._aio is not None:
             await self._aio.close()
-
-
-def _close(client: Client, pid: int) -> None:
-    # In a fork the connections are the parent's.
-    if os.getpid() == pid:
-        client.close()
