@@ -12,11 +12,30 @@ import pytest
 
 from tests.conformance.servers import OURS, Server
 from tests.conformance.wire import T, Wire
+from tests.stores.postgres_server import Cluster, Place
 from tests.support import patient, wait_until
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+async def shared(cluster: Cluster) -> str:
+    place = Place(cluster)
+    await place.ask(f"CREATE SCHEMA {place.schema}")
+    return place.url(options="&lease=2s")
+
+
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
 def queue(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        url = request.getfixturevalue("shared")
+        assert isinstance(url, str)
+        return url
     return f"sqlite://{tmp_path}/jobs.db" if request.param == "sqlite" else "memory://"
 
 
@@ -254,3 +273,32 @@ def test_a_pause_between_attempts_survives_the_server(
     worker.expect_nothing()
     wait_until(lambda: total(server) == 0)
     worker.close()
+
+
+# ── several servers ──────────────────────────────────────────────────────────
+
+
+def test_what_fails_at_one_server_is_tried_again_at_another_and_dies_for_all(
+    started: list[Server], shared: str
+) -> None:
+    policy = "f attempts=2 backoff=1s dead=yes"
+    servers = [
+        Server(OURS, "--queue", shared, "--server-name", name, "--policy", policy) for name in "ab"
+    ]
+    started += servers
+    first, second = servers
+    client = first.connect()
+    handle = client.submit(b"f", b"body", b"u", T.SUBMIT_JOB_BG)
+
+    assert fails(first) == handle
+    assert fails(second) == handle
+
+    def both_know() -> bool:
+        return all([one["handle"] for one in dead(each)] == [handle.decode()] for each in servers)
+
+    wait_until(both_know)
+    [one] = dead(first)
+    assert (one["attempts"], one["body"], one["reason"]) == (2, "body", "exception: it hurts")
+    assert retry_all(client)["retried"] == 1
+    assert fails(second) == handle
+    client.close()

@@ -42,7 +42,7 @@ def finish(state: State, worker: Peer, kind: int, handle: bytes, body: bytes, st
     progress.tell(job, kind, body, start)
     reason = b"failed"
     if kind == progress.EXCEPTION:
-        reason = b"exception: " + body[start : start + MAX_REASON_BYTES]
+        reason = b"exception: " + body[start : start + MAX_REASON_BYTES].rstrip()
     state.counters.failed += 1
     if policy.dead and job.background:
         bury(state, job, reason, worker)

@@ -156,7 +156,7 @@ def _check_format(db: sqlite3.Connection, path: Path) -> None:
     if _FOREIGN in tables:
         raise StoreRefused(
             f"{path} is a queue of the C gearmand; name a new file, and take its jobs over "
-            f"with: gearadmin import sqlite://{path}"
+            f"with: gearadmin import sqlite://{path} TARGET"
         )
     if tables or mark:
         raise StoreRefused(f"{path} is a SQLite file of some other program; name another file")
