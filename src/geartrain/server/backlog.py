@@ -138,8 +138,18 @@ class Backlog:
                 if count.delayed:
                     self._next_due = min(self._next_due, 0.0)
 
+    def wished(self) -> None:
+        """The broker has wishes; most are for the writer alone."""
+        state = self._broker.state
+        if state.hungry:
+            self._woken.set()
+        if state.asks:
+            self._asked.set()
+        if state.fetches:
+            self._fetching.set()
+
     def wake(self) -> None:
-        """There are wishes, or the clock was set."""
+        """The clock was set."""
         self._woken.set()
         self._asked.set()
         self._fetching.set()

@@ -174,7 +174,7 @@ class JobServer:
             self.settings.max_output,
             self._wall,
             self._steady,
-            self._writer.wake if self._writer is not None else None,
+            self._writer.wished if self._writer is not None else None,
         )
         self._reactor = reactor
         if context is not None:

@@ -169,8 +169,13 @@ class StoreWriter:
             asyncio.create_task(self.backlog.fetch_workloads(), name="store-workloads")
         )
 
-    def wake(self) -> None:
+    def wished(self) -> None:
         """The broker has wishes."""
+        self._woken.set()
+        self.backlog.wished()
+
+    def wake(self) -> None:
+        """Look at everything again: the clock was set, or the lease is lost."""
         self._woken.set()
         self.backlog.wake()
 
