@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from geartrain.cli.worker_status import _table
 from geartrain.client.sync import Client
 from tests.manager.running import Running
 from tests.support import patient
@@ -164,3 +165,19 @@ def test_the_log_is_json_when_asked_with_who_and_what(manager: Running, client: 
     assert rows["sold out"]["process"] == "talking/1"
     assert rows["of the job"]["function"] == "talk"
     assert any(row["process"] == "manager" for row in rows.values())
+
+
+def test_the_table_counts_what_processes_that_are_gone_have_done() -> None:
+    process = {
+        "name": "a/1", "pid": 7, "state": "idle", "jobs": 1, "failures": 0, "running": 0,
+        "function": "", "job_seconds": 0.0, "age_seconds": 61.0, "memory_bytes": 48 << 20,
+    }  # fmt: skip
+    status = {
+        "name": "a", "pid": 6, "state": "working", "ended": {"jobs": 4, "failures": 1},
+        "crashes": 1, "processes": [process],
+    }  # fmt: skip
+
+    head, _, row = _table(status, bold=False).splitlines()
+
+    assert head == "a (pid 6): working, 1 process, 0 running, 5 jobs done, 1 crash"
+    assert row.split() == ["a/1", "7", "idle", "1", "0", "0", "-", "-", "1m01s", "48M"]

@@ -73,11 +73,13 @@ def _table(manager: Mapping[str, Any], bold: bool) -> str:
     ]  # fmt: skip
     texts = {0, 2, 6}
     widths = [max(len(row[at]) for row in [_COLUMNS, *rows]) for at in range(len(_COLUMNS))]
-    jobs = sum(p["jobs"] for p in manager["processes"])
+    jobs = manager["ended"]["jobs"] + sum(p["jobs"] for p in manager["processes"])
+    crashes = manager["crashes"]
     running = sum(p["running"] for p in manager["processes"])
     lines = [
-        f"{manager['name']} (pid {manager['pid']}): {manager['state']}, {len(rows)} processes, "
-        f"{running} running, {jobs} jobs done by them"
+        f"{manager['name']} (pid {manager['pid']}): {manager['state']}, "
+        f"{_count(len(rows), 'process', 'es')}, {running} running, {_count(jobs, 'job')} done"
+        + (f", {_count(crashes, 'crash', 'es')}" if crashes else "")
     ]
     for row in [list(_COLUMNS), *rows]:
         cells = [
@@ -88,6 +90,10 @@ def _table(manager: Mapping[str, Any], bold: bool) -> str:
     if bold:
         lines[1] = f"\x1b[1m{lines[1]}\x1b[0m"
     return "\n".join(lines) + "\n"
+
+
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def _time(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from geartrain.manager.titles import call_process
 from geartrain.manager.watching import watch
 
 
@@ -29,6 +31,9 @@ class Watcher:
             try:
                 let_go()
                 self._socket.close()
+                call_process("gearman-worker: watcher")
+                # It tells of every change; so do we, by name.
+                logging.getLogger("watchfiles").setLevel(logging.WARNING)
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 if sys.platform == "linux":
                     ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))
