@@ -15,6 +15,7 @@ from geartrain.errors import ConnectTimeout, ProtocolError, ServerUnavailable
 from geartrain.transport.address import Address
 from geartrain.transport.aio import AsyncStream, connect
 from geartrain.transport.servers import ServerBook
+from geartrain.worker.absence import is_away, is_here
 from geartrain.worker.connection import WorkerConnection
 from geartrain.worker.events import (
     Complaint,
@@ -217,13 +218,15 @@ class AsyncSlot:
             try:
                 await self._open(link)
             except (ServerUnavailable, ConnectTimeout, OSError) as error:
-                pause = self._book.failed(link.address, time.monotonic(), random.random())
-                log.warning("%s; trying again in %.1f seconds", error, pause)
+                now = time.monotonic()
+                pause = self._book.failed(link.address, now, random.random())
+                is_away(link.address, error, pause, now)
                 self._tried.add(link.address)
                 self.pass_the_turn(None)
                 await asyncio.sleep(pause)
                 continue
             self._book.succeeded(link.address)
+            is_here(link.address)
             self.announce()
             self.pass_the_turn(None)
             self._tried.add(link.address)

@@ -24,6 +24,7 @@ from geartrain.errors import ConnectTimeout, ProtocolError, ServerUnavailable
 from geartrain.transport.address import Address
 from geartrain.transport.servers import ServerBook
 from geartrain.transport.sync import Stream, TlsStream, connect
+from geartrain.worker.absence import is_away, is_here
 from geartrain.worker.connection import WorkerConnection
 from geartrain.worker.events import Complaint, JobAssigned, JobTaken, ServerVersion, Woken
 from geartrain.worker.functions import Functions
@@ -209,9 +210,11 @@ class Slot:
         try:
             stream = connect(link.address, self._connect_timeout, self._tls)
         except (ServerUnavailable, ConnectTimeout) as error:
-            pause = self._book.failed(link.address, time.monotonic(), random.random())
-            log.warning("%s; trying again in %.1f seconds", error, pause)
+            now = time.monotonic()
+            pause = self._book.failed(link.address, now, random.random())
+            is_away(link.address, error, pause, now)
             return
+        is_here(link.address)
         link.connection = WorkerConnection(link.connection.grab_mode)
         link.stream = stream
         link.announced = -1
