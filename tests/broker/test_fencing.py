@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geartrain.broker.tables import KEPT, UNKEPT, Job
-from tests.broker.mind import Ear
+from tests.broker.mind import NORMAL, Ear
 from tests.broker.test_keeping import Keeper, answers
 
 
@@ -181,8 +181,30 @@ def test_running_job_that_another_server_has_goes_on_but_is_not_repeated(holder:
     holder.join(holder.client)
     assert [fresh.workload for fresh in holder.store_all()] == [b"joined"]
     holder.worker.leave()
-    # The end is tried: should the row be nobody's, it is not done again.
+    # It was not done here, so it must not be ended there.
+    assert holder.ends() == []
+
+
+def test_result_of_a_job_that_another_server_has_ends_it_there_if_it_can(holder: Holder) -> None:
+    job = holder.keep(b"a")
+    assert holder.grab() == b"a"
+    holder.expire()
+    holder.lose(job)
+    holder.worker.finish(job.handle)
     assert holder.ends() == [job.handle]
+
+
+def test_running_job_that_comes_back_from_another_server_is_repeated(holder: Holder) -> None:
+    job = holder.keep(b"a")
+    assert holder.grab() == b"a"
+    holder.expire()
+    holder.lose(job)
+    holder.prolong()
+    assert not holder.broker.restore(job.handle, b"f", b"", b"a", NORMAL, b"", 0)
+    holder.worker.leave()
+    holder.worker = holder.mind.worker(b"f")
+    assert holder.grab() == b"a"
+    assert holder.ends() == []
 
 
 def test_job_that_an_earlier_try_stored_may_be_elsewhere(holder: Holder) -> None:

@@ -65,7 +65,9 @@ class Member(Server):
         self.cut_off = False
         hosts = ",".join(map(str, self.proxies))
         url = f"postgresql://gt@{hosts}/postgres?lease={LEASE:g}s{options}"
-        super().__init__(OURS, "--queue", url, "--server-name", f"s{number}")
+        super().__init__(
+            OURS, "--queue", url, "--server-name", f"s{number}", "--job-handle-prefix", f"s{number}"
+        )
 
     def come_back(self) -> None:
         """Start again; refused while the database is away, or its old session is not gone."""
@@ -305,15 +307,24 @@ class World:
         )
 
     def needless(self) -> list[str]:
-        """Repetitions although nothing happened to the server before the first end was kept."""
+        """Repetitions without a reason."""
         return [
-            f"{handle!r}: {first}, again {second}"
+            f"{handle!r}: {first}, again {second}, after {self._before(second.began)}"
             for handle, runs in self.runs.items()
             for first, second in zip(sorted(runs), sorted(runs)[1:], strict=False)
-            if not first.abandoned
-            and not self.troubled(self._blamed(handle, first), first.began, first.ended)
+            if not first.abandoned and not self._excused(handle, first, second)
         ]
 
-    def _blamed(self, handle: bytes, first: Run) -> int | None:
-        """What was joined at a server that had lost it is done again, wherever it was done."""
-        return None if any(one.keyed for one in self.promises[handle]) else first.server
+    def _excused(self, handle: bytes, first: Run, second: Run) -> bool:
+        # Its server was lost before the end was kept; or whoever took the job in did not
+        # hear that it was kept, and gave it to all once more, when it had been done.
+        # And what was joined where it was lost is done again, wherever it was done.
+        keyed = any(one.keyed for one in self.promises[handle])
+        origin = int(handle[1:2])
+        return self.troubled(
+            None if keyed else first.server, first.began, first.ended
+        ) or self.troubled(origin, first.began - LEASE, second.began)
+
+    def _before(self, end: float) -> list[Trouble]:
+        """What went wrong in the seconds before."""
+        return [one for one in self.troubles if one.began < end < one.ended + 5 * LEASE]

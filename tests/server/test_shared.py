@@ -112,6 +112,17 @@ def test_epoch_job_runs_once_at_one_of_them(a: Keeping, b: Keeping) -> None:
     assert [grab(worker) for worker in workers] == [[], []]
 
 
+def test_jobs_whose_last_worker_leaves_go_to_the_other_server(a: Keeping, b: Keeping) -> None:
+    worker = worker_of(a)
+    for _ in range(2):
+        a.connect().submit(b"f", b"x", b"", T.SUBMIT_JOB_BG)
+    other = worker_of(b)
+    assert grab(other) == []
+    worker.close()
+    for _ in range(2):
+        done(other, next_job(other))
+
+
 # ── a server goes ────────────────────────────────────────────────────────────
 
 
@@ -128,6 +139,22 @@ def test_queued_jobs_of_a_server_that_stops_are_the_others_at_once(a: Keeping, b
     # What the first server did not hold for its own worker came to the second before.
     assert sorted(done(worker, next_job(worker)) for _ in names) == names
     assert time.monotonic() - began < patient(LEASE)
+
+
+def test_graceful_stop_waits_for_what_runs_and_leaves_the_rest_to_the_others(
+    a: Keeping, b: Keeping
+) -> None:
+    holder, worker = worker_of(a), worker_of(b)
+    client = a.connect()
+    for n in range(2):
+        client.submit(b"f", b"%d" % n, b"", T.SUBMIT_JOB_BG)
+    running = grab(holder)
+    a.process.send_signal(signal.SIGUSR1)
+    assert done(worker, next_job(worker)) == b"1"
+    assert a.alive()
+    holder.send(T.WORK_COMPLETE, running[0], b"")
+    a.process.wait(patient(5.0))
+    assert grab(worker) == []
 
 
 def test_jobs_of_a_server_that_is_killed_are_adopted(a: Keeping, b: Keeping) -> None:

@@ -15,6 +15,7 @@ from geartrain.broker import (
     departure,
     dispatch,
     fencing,
+    giving,
     inspection,
     intake,
     keeping,
@@ -25,7 +26,7 @@ from geartrain.broker import (
     windows,
 )
 from geartrain.broker.graveyard import Burial
-from geartrain.broker.state import Counters, HandleMaker, Postponement, Rules, State
+from geartrain.broker.state import Counters, Gift, HandleMaker, Postponement, Rules, State
 from geartrain.broker.tables import KEPT, PAGED, Ask, Fetch, Function, Job, Peer
 
 MAX_CLIENT_ID_BYTES = 127
@@ -386,6 +387,16 @@ class Broker:
     def paged_lines(self) -> list[tuple[bytes, int]]:
         """Function and priority of each line of which something is only in the store."""
         return keeping.paged_lines(self.state)
+
+    def give_back(self, everything: bool) -> None:
+        """Stored jobs that no worker here can do, or all that wait, go to the other servers."""
+        giving.give_back(self.state, everything)
+
+    def take_gifts(self) -> list[Gift]:
+        """Rows that the store is to have for everybody."""
+        gifts = self.state.gifts
+        self.state.gifts = []
+        return gifts
 
     def stop_accepting(self) -> None:
         """Take no new jobs; what is only in the store stays there, and nobody waits for it."""

@@ -95,6 +95,13 @@ def stored(state: State, job: Job, mine: bool) -> None:
                 if job.state != QUEUED or job.function.queued > job.function.roused:
                     # Nobody is on the way to fetch it.
                     unload(state, job)
+            elif state.rules.shared and job.client is not None:
+                # It may be done elsewhere, where its client does not hear of it: here as well.
+                job.kept = UNKEPT
+                job.background = False
+                let_go(state, job)
+                if tail is not None:
+                    changed(state, tail)
             else:
                 page_out(state, job)
     redeem(job, job.handle)
@@ -260,6 +267,9 @@ def _reclaim(state: State, job: Job, workload: bytes, away: bool) -> bool:
         job.kept = KEPT
         job.background = True
         return True
+    if job.state == RUNNING and job.kept == KEPT:
+        # Another server had it meanwhile, and has lost it: it must be done, whoever leaves.
+        job.background = True
     return False
 
 

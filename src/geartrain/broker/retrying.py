@@ -46,8 +46,15 @@ def finish(state: State, worker: Peer, kind: int, handle: bytes, body: bytes, st
     state.counters.failed += 1
     if policy.dead and job.background:
         bury(state, job, reason, worker)
+    _disown(job)
     progress.end(state, job)
     return True
+
+
+def _disown(job: Job) -> None:
+    """It has not been done here; if another server has its row, it is not over there."""
+    if job.kept == KEPT and not job.background:
+        job.kept = UNKEPT
 
 
 def lose(state: State, job: Job, outcome: int) -> None:
@@ -61,6 +68,7 @@ def lose(state: State, job: Job, outcome: int) -> None:
     _take_back(state, job)
     if not job.wanted:
         state.counters.abandoned += 1
+        _disown(job)
         progress.end(state, job)
         return
     policy = job.function.policy

@@ -167,6 +167,18 @@ class HandleMaker:
         return self._stem + self._tails[count]
 
 
+class Gift:
+    """A stored job that any server may have from now on.
+
+    Attributes:
+        attempts: so far.
+    """
+
+    def __init__(self, handle: bytes, attempts: int) -> None:
+        self.handle = handle
+        self.attempts = attempts
+
+
 class RousedLine:
     """Woken workers, in the order in which their time to answer runs out.
 
@@ -273,6 +285,7 @@ class State:
         self.adds: list[Job] = []
         self.ends: list[Job] = []
         self.retried: list[Job] = []
+        self.gifts: list[Gift] = []
         self.burials: list[Burial] = []
         self.postponed: list[Postponement] = []
         #: Jobs that were answered for and are to be stored by ``later_due``, on the steady clock.

@@ -195,7 +195,9 @@ class Backlog:
                 await self._woken.wait()
         except TimeoutError:
             if self._writing.tenure is not None:
+                self._broker.give_back(everything=False)
                 self.look_in_pools()
+                self._tell()
 
     def look_in_pools(self) -> None:
         """Other servers may have put something there, or taken it; and so may time."""

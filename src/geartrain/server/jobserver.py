@@ -314,6 +314,10 @@ class JobServer:
         loop = self._loop
         if loop is None or self._reactor is None:
             return
+        if self.broker.rules.shared:
+            # The others are there to do them.
+            self.broker.give_back(everything=True)
+            self._reactor.tick()
         written = self._writer is None or self._writer.idle
         if self.broker.idle and written and not self._reactor.unsent:
             self._ended.set()

@@ -20,7 +20,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from geartrain.broker.broker import Broker
@@ -159,15 +159,17 @@ class StoreWriter:
 
     def start(self) -> None:
         """Begin to write."""
-        self._tasks.append(asyncio.create_task(self._write_on(), name="store-writer"))
-        self._tasks.append(asyncio.create_task(self._tidy_on(), name="store-tidy"))
+        works = {
+            "store-writer": self._write_on,
+            "store-tidy": self._tidy_on,
+            "store-reader": self.backlog.run,
+            "store-twins": self.backlog.find_twins,
+            "store-workloads": self.backlog.fetch_workloads,
+        }
         if self.tenure is not None:
-            self._tasks += self.tenure.tasks()
-        self._tasks.append(asyncio.create_task(self.backlog.run(), name="store-reader"))
-        self._tasks.append(asyncio.create_task(self.backlog.find_twins(), name="store-twins"))
-        self._tasks.append(
-            asyncio.create_task(self.backlog.fetch_workloads(), name="store-workloads")
-        )
+            works |= {"store-heartbeat": self.tenure.beat_on, "store-adoption": self.tenure.look_on}
+        for name, work in works.items():
+            self._tasks.append(asyncio.create_task(_go_on(name, work), name=name))
 
     def wished(self) -> None:
         """The broker has wishes."""
@@ -191,6 +193,7 @@ class StoreWriter:
             or state.adds
             or state.ends
             or state.retried
+            or state.gifts
             or state.burials
             or state.postponed
             or state.later
@@ -265,6 +268,8 @@ class StoreWriter:
         for one in broker.take_postponed():
             give = Give(_id(one.handle), Placement.POOL, one.until, one.attempts)
             self._gives.append(give)
+        for gift in broker.take_gifts():
+            self._gives.append(Give(_id(gift.handle), Placement.POOL, None, gift.attempts))
         return bool(self._adds or self._ends or self._gives)
 
     def _bury(self, burial: Burial) -> None:
@@ -325,10 +330,16 @@ class StoreWriter:
         try:
             self.backlog.count(await self.store.counts())
         except StoreError as error:
-            counting.set_exception(error)
+            answer: StoreError | None = error
         else:
-            counting.set_result(None)
+            answer = None
         self._counting = None
+        if counting.cancelled():
+            return
+        if answer is None:
+            counting.set_result(None)
+        else:
+            counting.set_exception(answer)
 
     async def _commit(self) -> None:
         """Write one batch, until it is written or what can be refused was refused."""
@@ -360,8 +371,9 @@ class StoreWriter:
                     if not self._awaited[id].done():
                         self._awaited[id].set_result(None)
                 if done.missed and self.tenure is not None:
-                    self.broker.counters.fenced += len(done.missed)
-                    log.warning("%d jobs ended here that another server had got", len(done.missed))
+                    fenced = len(set(done.missed).intersection(end.id for end in ends))
+                    self.broker.counters.fenced += fenced
+                    log.warning("%d jobs ended here that another server had got", fenced)
                 for give in gives:
                     if give.run_at is not None:
                         self.backlog.delayed_until(give.run_at)
@@ -459,6 +471,18 @@ class StoreWriter:
             lease = (await self.store.renew(held, self._ends)).lease
             self.broker.state.handles.rebase(lease.id % INSTANCES, lease.floor)
         self._unsure = False
+
+
+async def _go_on(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do this to its end. A fault in it is told, and is not the end."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("%s: a fault in the server; it goes on", name)
+            await asyncio.sleep(LONGEST_PAUSE)
+        else:
+            return
 
 
 def _id(handle: bytes) -> JobId:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from geartrain.broker.broker import Broker
@@ -93,12 +93,17 @@ class Tenure:
 
     # ── while all is well ────────────────────────────────────────────────────
 
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """What beats and looks from now on."""
-        return [
-            asyncio.create_task(_again_and_again(self.beat), name="store-heartbeat"),
-            asyncio.create_task(_again_and_again(self.look), name="store-adoption"),
-        ]
+    async def beat_on(self) -> None:
+        """Prolong the tenure, for ever."""
+        while True:
+            pause = await self.beat()
+            await asyncio.sleep(pause)
+
+    async def look_on(self) -> None:
+        """Look for the dead, for ever."""
+        while True:
+            pause = await self.look()
+            await asyncio.sleep(pause)
 
     async def beat(self) -> float:
         """Prolong the tenure; returns seconds until the next time."""
@@ -197,9 +202,3 @@ class Tenure:
                 assert id is not None, handle
                 held[id] = job
         return held
-
-
-async def _again_and_again(work: Callable[[], Awaitable[float]]) -> None:
-    while True:
-        pause = await work()
-        await asyncio.sleep(pause)

@@ -70,10 +70,10 @@ class Link:
             except BaseException:
                 await db.close()
                 raise
-        except (psycopg.Error, OSError) as error:
-            raise StoreDown(f"cannot reach PostgreSQL: {_text(error)}") from error
         except TimeoutError as error:
             raise StoreDown(f"cannot reach PostgreSQL: no answer in {self.patience:g} s") from error
+        except (psycopg.Error, OSError) as error:
+            raise StoreDown(f"cannot reach PostgreSQL: {_text(error)}") from error
         self._db = db
         return db
 
