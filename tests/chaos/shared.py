@@ -65,9 +65,7 @@ class Member(Server):
         self.cut_off = False
         hosts = ",".join(map(str, self.proxies))
         url = f"postgresql://gt@{hosts}/postgres?lease={LEASE:g}s{options}"
-        super().__init__(
-            OURS, "--queue", url, "--server-name", f"s{number}", "--job-handle-prefix", f"s{number}"
-        )
+        super().__init__(OURS, "--queue", url, "--server-name", f"s{number}")
 
     def come_back(self) -> None:
         """Start again; refused while the database is away, or its old session is not gone."""
@@ -116,6 +114,7 @@ class World:
         self.promises: dict[bytes, list[Promise]] = defaultdict(list)
         self.runs: dict[bytes, list[Run]] = defaultdict(list)
         self.troubles: list[Trouble] = []
+        self._leases: dict[int, int] = {}
         self._submitting = True
         self._working = True
         self._lock = threading.Lock()
@@ -248,6 +247,11 @@ class World:
     def note(self, what: str, server: int | None, began: float) -> None:
         self.troubles.append(Trouble(what, server, began, time.monotonic()))
 
+    def note_leases(self) -> None:
+        """Who has which lease; job ids tell under which they were made."""
+        for id, server in self.ask("SELECT id, server FROM gt_lease"):
+            self._leases[id % 1024] = int(server[1:])
+
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
         """Behind the servers' backs."""
         import psycopg
@@ -320,10 +324,13 @@ class World:
         # hear that it was kept, and gave it to all once more, when it had been done.
         # And what was joined where it was lost is done again, wherever it was done.
         keyed = any(one.keyed for one in self.promises[handle])
-        origin = int(handle[1:2])
         return self.troubled(
             None if keyed else first.server, first.began, first.ended
-        ) or self.troubled(origin, first.began - LEASE, second.began)
+        ) or self.troubled(self._origin(handle), first.began - LEASE, second.began)
+
+    def _origin(self, handle: bytes) -> int | None:
+        """The server that took this job in; None if its lease was too short to be seen."""
+        return self._leases.get(int(handle[-16:], 16) >> 12 & 1023)
 
     def _before(self, end: float) -> list[Trouble]:
         """What went wrong in the seconds before."""

@@ -100,6 +100,7 @@ def suffer(world: World) -> None:
     while time.monotonic() < end:
         time.sleep(chance.uniform(0.1, 0.8))
         heal(time.monotonic())
+        world.note_leases()
         step += 1
         if step % 20 == 8:
             heal(float("inf"))
