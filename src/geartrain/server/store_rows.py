@@ -15,12 +15,13 @@ from geartrain.broker.broker import Broker
 from geartrain.broker.tables import POOLING, Function, Job
 from geartrain.server.backlog import NOBODY
 from geartrain.stores.ids import MAX_KEY_BYTES, coalescing_key, handle_of
-from geartrain.stores.port import Add, Added, AddResult, Placement, QueueKey, StoredJob
+from geartrain.stores.port import Add, Added, AddResult, Ending, Placement, QueueKey, StoredJob
 
 # As ``StoredJob(...)`` and ``Add(...)``, which are functions of Python.
 _stored_job: Final = cast(
     "Callable[[tuple[Any, ...]], StoredJob]", partial(tuple.__new__, StoredJob)
 )
+_ending: Final = cast("Callable[[tuple[Any, ...]], Ending]", partial(tuple.__new__, Ending))
 _add: Final = cast("Callable[[tuple[Any, ...]], Add]", partial(tuple.__new__, Add))
 _MINE: Final = Placement.MINE
 _POOL: Final = Placement.POOL
@@ -66,6 +67,11 @@ def rows_of(jobs: list[Job]) -> list[tuple[Job, Add]]:
         )
         rows.append((job, _add((row, placement))))
     return rows
+
+
+def ends_of(jobs: list[Job]) -> list[Ending]:
+    """What the store is to forget."""
+    return [_ending((int(job.handle[-16:], 16), None, None, "")) for job in jobs]
 
 
 def answer(

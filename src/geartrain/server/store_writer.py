@@ -28,7 +28,7 @@ from geartrain.broker.graveyard import Burial
 from geartrain.broker.tables import KEPT, PAGED, WRITING, Job
 from geartrain.errors import ConfigurationError
 from geartrain.server.backlog import NOBODY, Backlog
-from geartrain.server.store_rows import answer, rows_of
+from geartrain.server.store_rows import answer, ends_of, rows_of
 from geartrain.server.tenure import Tenure
 from geartrain.stores.ids import INSTANCES, coalescing_key, id_of
 from geartrain.stores.port import (
@@ -292,10 +292,11 @@ class StoreWriter:
         self._ending.add(id)
 
     def _gather_ends(self) -> None:
-        for job in self.broker.take_ends():
-            id = _id(job.handle)
-            self._ended.append(Ending(id))
-            self._ending.add(id)
+        jobs = self.broker.take_ends()
+        if jobs:
+            ends = ends_of(jobs)
+            self._ended += ends
+            self._ending.update([end[0] for end in ends])
 
     def is_over(self, id: JobId) -> bool:
         """This row is to be ended, or is just being."""

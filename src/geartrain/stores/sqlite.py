@@ -62,7 +62,7 @@ from geartrain.stores.port import (
     Traits,
 )
 from geartrain.stores.sqlite_file import FileLock, connect, explain, open_file, open_spill
-from geartrain.stores.sqlite_hold import WRITING, hold, settle
+from geartrain.stores.sqlite_hold import WRITING, held_of, hold, let_go, settle
 from geartrain.stores.sqlite_writer import Changes, SqliteWriter
 from geartrain.stores.url import StoreUrl
 
@@ -338,10 +338,13 @@ class SqliteStore:
     ) -> Committed:
         todo = plan(adds, ends, gives, self.traits)
         mine = self._mine
-        missed = [give.id for give in todo.gives if give.id not in mine]
-        gives = [give for give in todo.gives if give.id in mine]
-        todo = todo._replace(gives=gives)
-        known = {end.id: mine[end.id] for end in todo.ends if end.id in mine}
+        missed: list[JobId] = []
+        gives = todo.gives
+        if gives:
+            missed = [give.id for give in gives if give.id not in mine]
+            gives = [give for give in gives if give.id in mine]
+            todo = todo._replace(gives=gives)
+        known = held_of(todo.ends, mine)
         hold(todo.adds, mine)
         ending = [end.id for end in todo.ends]
         self._ending.update(ending)
@@ -366,8 +369,8 @@ class SqliteStore:
         if self._claiming.locked():
             self._gone.update(ending)
             self._gone.update(give.id for give in gives if give.run_at is not None)
-        for id in known:
-            self._let_go(id)
+        for number, count in let_go(known, mine).items():
+            self._queue(number).mine -= count
         for give in gives:
             if give.run_at is not None:
                 self._let_go(give.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geartrain.stores.port import Add, Added, AddResult, JobId, Placement, QueueKey
+from geartrain.stores.port import Add, Added, AddResult, Ending, JobId, Placement, QueueKey
 
 #: In place of a queue's number while the row is being written.
 WRITING = -1
@@ -16,6 +16,26 @@ def hold(adds: list[tuple[int, Add]], mine: dict[JobId, int]) -> None:
             id = job[0]
             if id not in mine:
                 mine[id] = WRITING
+
+
+def held_of(ends: list[Ending], mine: dict[JobId, int]) -> dict[JobId, int]:
+    """Those of the rows to be ended that are mine, with their queues."""
+    held: dict[JobId, int] = {}
+    for end in ends:
+        id = end[0]
+        number = mine.get(id)
+        if number is not None:
+            held[id] = number
+    return held
+
+
+def let_go(held: dict[JobId, int], mine: dict[JobId, int]) -> dict[int, int]:
+    """They are mine no more; how many there were, by queue."""
+    counts: dict[int, int] = {}
+    for id in held:
+        number = mine.pop(id)
+        counts[number] = counts.get(number, 0) + 1
+    return counts
 
 
 def settle(

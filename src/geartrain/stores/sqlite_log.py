@@ -24,7 +24,16 @@ from functools import partial
 from struct import pack, unpack
 from typing import Any, Final, cast
 
-from geartrain.stores.port import Add, Added, AddResult, JobId, Placement, QueueKey, StoredJob
+from geartrain.stores.port import (
+    Add,
+    Added,
+    AddResult,
+    Ending,
+    JobId,
+    Placement,
+    QueueKey,
+    StoredJob,
+)
 
 #: A larger body is worth a row at once.
 LARGEST_BODY: Final = 8192
@@ -122,6 +131,21 @@ class JobLog:
         if key is not None:
             del self.keys[queue >> 2][key]
         return queue
+
+    def leave_all(self, ends: Sequence[Ending], counts: dict[int, int]) -> list[Ending]:
+        """The same of many; ``counts`` says how many left, by queue.
+
+        Returns:
+            Those that are not in the log.
+        """
+        others: list[Ending] = []
+        for end in ends:
+            queue = self.leave(end[0])
+            if queue < 0:
+                others.append(end)
+            else:
+                counts[queue] = counts.get(queue, 0) + 1
+        return others
 
     def holder(self, function: int, key: bytes) -> int:
         """The job in the log that has this key, or -1."""

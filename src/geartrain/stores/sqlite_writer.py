@@ -244,11 +244,11 @@ class SqliteWriter:
     def _end(self, ends: Sequence[Ending], mine: Mapping[JobId, int], changes: Changes) -> None:
         db, log = self.db, self.log
         known = []
-        for end in ends:
-            logged = log.leave(end.id)
-            if logged >= 0:
-                changes.count_logged(logged, -1)
-                continue
+        left: dict[int, int] = {}
+        others = log.leave_all(ends, left)
+        for number, count in left.items():
+            changes.count_logged(number, -count)
+        for end in others:
             if end.dead is not None:
                 found = (end.attempts, plain(end.dead), plain(end.worker), self._wall(), end.id)
                 db.execute(_BURY_ROW, found)
