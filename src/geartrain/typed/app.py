@@ -61,7 +61,8 @@ class App:
 
 
         @app.function("shrink_image", timeout=60, retry=Retry(2, on=OSError))
-        def shrink_image(src: str, dest: str, width: int) -> str: ...
+        def shrink_image(src: str, dest: str, width: int) -> str:
+            return dest
 
 
         shrink_image.do("a.jpg", "small.jpg", width=200)
