@@ -68,6 +68,16 @@ def next_job(worker: Wire, within: float = 5.0) -> list[bytes]:
     return wait_until(lambda: grab(worker), within=within)
 
 
+def status(wire: Wire, handle: bytes) -> list[bytes]:
+    """Known, running, and how far it is."""
+    wire.send(T.GET_STATUS, handle)
+    heard = wire.receive()
+    assert heard.number == T.STATUS_RES
+    found, *rest = heard.body.split(b"\0")
+    assert found == handle
+    return rest
+
+
 def done(worker: Wire, job: list[bytes]) -> bytes:
     worker.send(T.WORK_COMPLETE, job[0], b"")
     worker.expect_nothing()
@@ -121,6 +131,34 @@ def test_jobs_whose_last_worker_leaves_go_to_the_other_server(a: Keeping, b: Kee
     worker.close()
     for _ in range(2):
         done(other, next_job(other))
+
+
+def test_any_server_knows_of_a_job_by_its_handle_and_its_key(place: Place) -> None:
+    with (
+        serving(place, "a", "--job-handle-prefix", "H:a") as a,
+        serving(place, "b", "--job-handle-prefix", "H:b") as b,
+    ):
+        worker = worker_of(a)
+        handle = a.connect().submit(b"f", b"x", b"u", T.SUBMIT_JOB_BG)
+        other = b.connect()
+        assert status(other, handle)[:2] == [b"1", b"0"]
+        job = next_job(worker)
+        assert status(a.connect(), b"H:b:" + handle[-16:])[:2] == [b"1", b"1"]
+        # By its key it is found where somebody has spoken of its function.
+        worker_of(b)
+        other.send(T.GET_STATUS_UNIQUE, b"u")
+        assert other.receive().body.split(b"\0")[:2] == [b"u", b"1"]
+        done(worker, job)
+        wait_until(lambda: status(other, handle)[0] == b"0")
+
+
+def test_job_of_the_pool_is_cancelled_at_any_server(a: Keeping, b: Keeping) -> None:
+    handle = a.connect().submit(b"f", b"x", b"", T.SUBMIT_JOB_BG)
+    other = b.connect()
+    other.send_bytes(b"cancel job " + handle + b"\n")
+    assert other.read_line() == b"OK\r\n"
+    assert grab(worker_of(a)) == []
+    assert status(a.connect(), handle)[0] == b"0"
 
 
 # ── a server goes ────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ however many jobs, functions and workers there are.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from geartrain.broker import (
     budget,
@@ -30,6 +31,8 @@ from geartrain.broker.state import Counters, Gift, HandleMaker, Postponement, Ru
 from geartrain.broker.tables import KEPT, PAGED, Ask, Fetch, Function, Job, Peer
 
 MAX_CLIENT_ID_BYTES = 127
+#: The number at the end of a handle.
+ID_DIGITS: Final = 16
 
 
 def _even() -> float:
@@ -95,7 +98,14 @@ class Broker:
 
     def status(self, handle: bytes) -> inspection.JobStatus:
         """GET_STATUS."""
-        return inspection.status_of(self.state.jobs.get(handle))
+        return inspection.status_of(self.state.jobs.get(self.known_as(handle)))
+
+    def known_as(self, handle: bytes) -> bytes:
+        """Where servers share a store, each writes a prefix of its own before a job's number."""
+        prefix = self.state.handles.prefix
+        if not self.rules.shared or handle.startswith(prefix):
+            return handle
+        return prefix + handle[-ID_DIGITS:]
 
     def status_unique(self, unique: bytes) -> inspection.JobStatus:
         """GET_STATUS_UNIQUE: the first job with this key, of any function."""
@@ -103,14 +113,14 @@ class Broker:
 
     def cancel(self, handle: bytes) -> bool:
         """``cancel job``: False when there is no such job, or it is only in the store."""
-        return departure.cancel(self.state, handle)
+        return departure.cancel(self.state, self.known_as(handle))
 
     def is_stored_somewhere(self, handle: bytes) -> bool:
         """Only the store can say whether there is such a job, or take it away."""
         state = self.state
         if state.paged == 0 and not (self.rules.shared and self.rules.durable):
             return False
-        job = state.jobs.get(handle)
+        job = state.jobs.get(self.known_as(handle))
         return job is None or job.state == PAGED
 
     @property

@@ -74,7 +74,8 @@ class Finder:
         handle = question.words[0]
         id = id_of(handle)
         facts = None
-        if id is not None and handle == handle_of(self._prefix, id) and not self._is_over(id):
+        known_as = self._broker.known_as(handle)
+        if id is not None and known_as == handle_of(self._prefix, id) and not self._is_over(id):
             facts = await self._store.find(NOBODY, id=id)
         question.answer(status_packet(handle, self._now(facts)))
 

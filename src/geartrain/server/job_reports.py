@@ -117,7 +117,7 @@ class JobReports:
 
     async def _show(self, question: Question) -> None:
         """All that is known of a job, with its workload."""
-        handle = handle_in(question)
+        handle = self._broker.known_as(handle_in(question))
         job = self._broker.state.jobs.get(handle)
         if job is not None and job.state != PAGED:
             found = with_body(self._job(job), job.workload)
@@ -133,7 +133,7 @@ class JobReports:
 
     async def _explain(self, question: Question) -> None:
         """Why a job is not running, or that it is; and what became of it, if that is known."""
-        handle = handle_in(question)
+        handle = self._broker.known_as(handle_in(question))
         state = self._broker.state
         job = state.jobs.get(handle)
         facts = None
