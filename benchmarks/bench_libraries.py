@@ -33,9 +33,13 @@ def end_to_end(count: int, contender: str) -> Mapping[str, float]:
         with peers.redis() as address, peers.worker(contender, address):
             peers.client(contender, "all", address, WARM_UP)
             return peers.client(contender, "all", address, count)
-    with running(OURS) as server, peers.worker(contender, server.address):
-        peers.client(contender, "all", server.address, WARM_UP)
-        return peers.client(contender, "all", server.address, count)
+    rates = {}
+    kinds = {"rate": "worker", "plain": "worker-without-prefetch"}
+    for measure, kind in kinds.items() if contender == OURS else [("rate", "worker")]:
+        with running(OURS) as server, peers.worker(contender, server.address, kind):
+            peers.client(contender, "all", server.address, WARM_UP)
+            rates[measure] = peers.client(contender, "all", server.address, count)["rate"]
+    return rates
 
 
 def with_worker(what: str, count: int, contender: str) -> Mapping[str, float]:
@@ -109,6 +113,7 @@ def cases(scale: Scale) -> list[Case]:
                         at_least(1.5, PHP),
                     ),
                 ),
+                Measure("plain", "jobs/s, our worker without prefetch", ""),
             ),
             partial(end_to_end, scale.size(20_000, 5_000)),
             rounds=3,

@@ -127,11 +127,11 @@ def client(peer: str, what: str, server: str, count: int) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def worker(peer: str, server: str) -> Iterator[None]:
+def worker(peer: str, server: str, what: str = "worker") -> Iterator[None]:
     """A worker process."""
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(
-            words(peer, "worker", server),
+            words(peer, what, server),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

@@ -20,7 +20,8 @@ OWN = {
     # The declaration is one; only the verbs have twins.
     "Function": {"aio", "declaration", "is_async", "name", "timeout"},
 }
-OWN_ARGUMENTS = {("Worker", "__init__"): {"pool", "multiplex"}}
+# A loop has jobs on their way as soon as its concurrency is more than one.
+OWN_ARGUMENTS = {("Worker", "__init__"): {"pool", "multiplex", "prefetch"}}
 
 TWINS: list[tuple[type[Any], type[Any]]] = [
     (geartrain.Client, geartrain.AsyncClient),

@@ -18,9 +18,9 @@ def nothing(job: Job) -> bytes:
     return job.workload
 
 
-def work(server: str) -> None:
+def work(server: str, prefetch: int) -> None:
     """A worker, for ever."""
-    worker = Worker(server)
+    worker = Worker(server, prefetch=prefetch)
     worker.add_function("bench0", nothing)
     worker.work()
 
@@ -88,8 +88,8 @@ def mapped(client: Client, count: int) -> dict[str, float]:
 def main() -> None:
     """Do what the command line says."""
     what, server = sys.argv[1:3]
-    if what == "worker":
-        work(server)
+    if what in ("worker", "worker-without-prefetch"):
+        work(server, 32 if what == "worker" else 0)
         return
     count = int(sys.argv[3])
     kinds = {

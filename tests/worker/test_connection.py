@@ -86,6 +86,36 @@ def test_next_grab_goes_out_with_the_result(worker: WorkerConnection) -> None:
     assert sent(worker) == encode_request(c.WORK_COMPLETE, b"H:1", b"done") + GRAB
 
 
+def test_one_more_is_asked_for_each_time_that_a_job_comes(worker: WorkerConnection) -> None:
+    worker.most_grabs = 3
+    worker.want(4)
+    worker.receive_data(assign(b"H:1"))
+    assert sent(worker) == GRAB * 2
+    worker.receive_data(assign(b"H:2"))
+    assert sent(worker) == GRAB
+    assert worker.grabbing == 2  # two jobs and two questions: as many as are wanted
+
+    worker.complete(b"H:1")
+
+    assert sent(worker) == encode_request(c.WORK_COMPLETE, b"H:1", b"") + GRAB
+    assert worker.grabbing == 3
+
+
+def test_it_sleeps_when_the_last_of_many_questions_is_answered(worker: WorkerConnection) -> None:
+    worker.most_grabs = 2
+    worker.want(3)
+    worker.receive_data(assign(b"H:1"))
+    assert sent(worker) == GRAB * 2
+
+    assert worker.receive_data(NO_JOB) == []
+    worker.complete(b"H:1")
+    assert GRAB not in sent(worker)
+    assert worker.receive_data(NO_JOB) == [FellAsleep()]
+    assert sent(worker) == PRE_SLEEP
+    worker.receive_data(NOOP)
+    assert sent(worker) == GRAB  # cautiously again
+
+
 def test_all_three_ways_of_assigning_are_understood(worker: WorkerConnection) -> None:
     worker.want(3)
     events = worker.receive_data(
@@ -356,7 +386,8 @@ class ToyServer:
 def test_no_job_waits_while_the_worker_sleeps(data: st.DataObject) -> None:
     server = ToyServer()
     worker = WorkerConnection()
-    worker.want(data.draw(st.integers(1, 3)))
+    worker.most_grabs = data.draw(st.integers(1, 4))
+    worker.want(data.draw(st.integers(1, 4)))
     up, down = sent(worker), b""
     for _ in range(data.draw(st.integers(0, 40))):
         what = data.draw(st.sampled_from(["job", "server", "worker", "finish", "steal"]))

@@ -21,6 +21,10 @@ connection sleeps::
   NOOP if jobs wait for the new function; it does not look by itself.
 * A sleeper repeats PRE_SLEEP now and then, which heals lost wake-ups and finds
   the C 1.1 server's epoch jobs.
+* Several GRABs may be on their way (``most_grabs``), where the next jobs are to arrive
+  while the first one runs. It begins with one, and asks for one more each time a job
+  comes: a queue that is empty costs no more questions than with one. The connection
+  sleeps when the last of them is answered.
 * A server may answer every PRE_SLEEP with NOOP and every GRAB with NO_JOB (C 1.1
   with an epoch job waiting). After ``MAX_FRUITLESS`` such rounds within a second
   the connection rests for the remainder of it.
@@ -31,6 +35,7 @@ CANT_DO or RESET_ABILITIES would make the server run the jobs again elsewhere.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from geartrain.errors import JobFinished, ProtocolError
@@ -91,7 +96,8 @@ class WorkerConnection:
     Attributes:
         grab_mode: how it asks now; worth remembering for the next connection.
         asleep: PRE_SLEEP is the last word: there was no job.
-        grabbing: GRABs without an answer (0 or 1).
+        grabbing: GRABs without an answer.
+        most_grabs: so many of them at once.
         timeouts_in_seconds: set it for a server that reads CAN_DO_TIMEOUT so
             (``worker/versions.py``).
     """
@@ -102,10 +108,10 @@ class WorkerConnection:
         self._functions: dict[bytes, int] = {}
         #: ``{handle: has reported}`` of the jobs in flight.
         self._jobs: dict[bytes, bool] = {}
-        # Endings sent, when the last GRAB was sent, and when it was answered:
-        # after the answer an ERROR can no longer be about one of those.
+        # Endings sent, when each unanswered GRAB was sent, and when the last answered
+        # one was: after the answer an ERROR can no longer be about one of those.
         self._endings = 0
-        self._endings_at_grab = 0
+        self._endings_at_grab: deque[int] = deque()
         self._endings_proven = 0
         self._wanted = 0
         self._now = 0.0
@@ -119,6 +125,9 @@ class WorkerConnection:
         self.grab_mode = grab
         self.asleep = False
         self.grabbing = 0
+        self.most_grabs = 1
+        # How many at once now: between 1 and most_grabs.
+        self._grabs = 1
         self.closed = False
         self.timeouts_in_seconds = False
 
@@ -293,6 +302,7 @@ class WorkerConnection:
         self._jobs.clear()
         self._out = []
         self.grabbing = 0
+        self._endings_at_grab.clear()
         self.asleep = False
         return lost
 
@@ -349,13 +359,20 @@ class WorkerConnection:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Grab if there is room, and neither a GRAB nor a sleep is pending."""
-        if self.asleep or self.grabbing or self._resting or len(self._jobs) >= self._wanted:
+        """Grab if there is room, and neither enough GRABs nor a sleep are pending."""
+        if self.asleep or self._resting:
             return
-        self.grabbing = 1
-        self._grabbed_at = 0.0
-        self._endings_at_grab = self._endings
-        self._out.append(_GRABS[self.grab_mode])
+        room = min(self._grabs, self._wanted - len(self._jobs))
+        while self.grabbing < room:
+            self.grabbing += 1
+            self._grabbed_at = 0.0
+            self._endings_at_grab.append(self._endings)
+            self._out.append(_GRABS[self.grab_mode])
+
+    def _grab_answered(self) -> None:
+        if self.grabbing:
+            self.grabbing -= 1
+            self._endings_proven = self._endings_at_grab.popleft()
 
     def _sleep(self) -> None:
         self.asleep = True
@@ -396,8 +413,9 @@ class WorkerConnection:
         reducer: bytes,
         events: list[WorkerEvent],
     ) -> None:
-        self.grabbing = 0
-        self._endings_proven = self._endings_at_grab
+        self._grab_answered()
+        if self._grabs < self.most_grabs:
+            self._grabs += 1
         self._fruitless = 0
         self._was_woken = False
         self._jobs[handle] = False
@@ -415,8 +433,10 @@ class WorkerConnection:
     def _no_job(self, events: list[WorkerEvent]) -> None:
         if not self.grabbing:
             return
-        self.grabbing = 0
-        self._endings_proven = self._endings_at_grab
+        self._grab_answered()
+        self._grabs = 1
+        if self.grabbing:
+            return  # the others may have fared better
         if self._was_woken:
             self._was_woken = False
             self._fruitless += 1

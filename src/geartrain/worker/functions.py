@@ -48,6 +48,7 @@ class Functions:
     def __init__(self, namespace: str = "") -> None:
         self.namespace = namespace
         self.changes = 0
+        self.have_timeouts = False
         self._by_wire_name: dict[bytes, Ability] = {}
 
     def add(self, name: str, handler: Handler, timeout: Seconds | None, codec: CodecLike) -> None:
@@ -66,12 +67,16 @@ class Functions:
         milliseconds = max(1, round(seconds * 1000)) if seconds else 0
         ability = Ability(name, handler, milliseconds, codec_of(codec))
         self._by_wire_name[(self.namespace + name).encode()] = ability
-        self.changes += 1
+        self._changed()
 
     def remove(self, name: str) -> None:
         """Take one away; a name that is not there is no error."""
         if self._by_wire_name.pop((self.namespace + name).encode(), None) is not None:
-            self.changes += 1
+            self._changed()
+
+    def _changed(self) -> None:
+        self.have_timeouts = any(a.timeout_ms for a in self._by_wire_name.values())
+        self.changes += 1
 
     def find(self, wire_name: bytes) -> Ability | None:
         """The ability for a name on the wire."""

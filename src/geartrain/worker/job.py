@@ -233,6 +233,11 @@ class Job:
     def _link(self, link: Link) -> None:
         self.speak_through(link)
 
+    @property
+    def is_lost(self) -> bool:
+        """Its connection has gone: the server gives it to another worker."""
+        return self._connection.closed
+
     def track(self, items: Iterable[T], total: int | None = None) -> Iterator[T]:
         """Go through ``items`` and send WORK_STATUS now and then.
 

@@ -7,6 +7,11 @@ time limit for each connection (protocol reference, 2.11).
 With several servers one connection at a time may ask (it holds the *turn*), so that
 not two jobs come at once. The turn goes on when a server has nothing; when all of
 them sleep, whichever wakes us gets it.
+
+With ``prefetch`` the server that has the turn is asked for more, while the first job
+runs; those jobs wait here. What is stopped does them still: to the server they run, and
+to give them back would count as a failed attempt. Those of a connection that has gone
+are forgotten, for the server gives them to others.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -49,7 +55,6 @@ class ServerLink:
         self.connection.closed = True
         self.stream: Stream | None = None
         self.announced = -1
-        self.job: Job | None = None
         self._lock = threading.Lock()
 
     def push(self) -> None:
@@ -97,6 +102,7 @@ class Slot:
         make_job: turns an assignment into a ``Job``.
         name: SET_CLIENT_ID; empty for none.
         tls, connect_timeout: for each connection.
+        prefetch: jobs to have here beside the one that is done.
     """
 
     def __init__(
@@ -107,6 +113,7 @@ class Slot:
         name: str = "",
         tls: ssl.SSLContext | None = None,
         connect_timeout: float | None = 4.0,
+        prefetch: int = 0,
     ) -> None:
         self._functions = functions
         self._make_job = make_job
@@ -117,6 +124,11 @@ class Slot:
         self._links = [ServerLink(address) for address in servers]
         self._turn = self._links[0]
         self._alone = len(servers) == 1
+        self._prefetch = prefetch
+        #: Jobs that have come and wait to be done.
+        self._here: deque[Job] = deque()
+        #: The last that was given out.
+        self._last: Job | None = None
         self._waker, self._wake_end = socket.socketpair()
         self._waker.setblocking(False)
         self._wake_end.setblocking(False)
@@ -142,22 +154,36 @@ class Slot:
         """
         self._asking = True
         while not self.stopping:
+            job = self._next_here()
+            if job is not None:
+                return job
             now = time.monotonic()
             if deadline is not None and now >= deadline:
                 return None
             self._connect(now)
             self._announce()
             self._pass_the_turn(now)
-            job = self._hear(self._deadline(now, deadline))
-            if job is not None:
-                return job
-            if burst and self._nothing_to_do():
+            # The last NO_JOB may have come with the last job: then nothing more will.
+            if not (burst and self._all_asleep()):
+                self._hear(self._deadline(now, deadline))
+            if burst and not self._here and self._nothing_to_do():
                 return None
         return None
 
+    def _next_here(self) -> Job | None:
+        while self._here:
+            job = self._here.popleft()
+            if not job.is_lost:
+                self._last = job
+                return job
+        return None
+
     def done_asking(self) -> Job | None:
-        """Ask no more; a job that was on its way is returned, and must be done."""
+        """Ask no more; a job that was on its way is returned, and must be done. Until None."""
         self._asking = False
+        job = self._next_here()
+        if job is not None:
+            return job
         for link in self._links:
             link.connection.want(0)
             link.push()
@@ -165,7 +191,8 @@ class Slot:
         while any(link.connection.grabbing for link in self._links if link.stream is not None):
             if time.monotonic() >= end:
                 break
-            job = self._hear(end)
+            self._hear(end)
+            job = self._next_here()
             if job is not None:
                 return job
         return None
@@ -216,6 +243,7 @@ class Slot:
             return
         is_here(link.address)
         link.connection = WorkerConnection(link.connection.grab_mode)
+        link.connection.most_grabs = 1 + self._prefetch
         link.stream = stream
         link.announced = -1
         self._stale = True
@@ -246,13 +274,18 @@ class Slot:
                 if link.stream is not None and not link.connection.asleep:
                     turn = self._turn = link
                     break
+        # The server's time limit runs from the moment that it gives a job away.
+        most = 1 if self._functions.have_timeouts else 1 + self._prefetch
         for link in self._links:
             if link.stream is not None:
-                wanted = 1 if link is turn else 0
+                wanted = most if link is turn else 0
                 if link.connection.wanted != wanted:
                     link.connection.want(wanted)
                 link.connection.tick(now)
                 link.push()
+
+    def _all_asleep(self) -> bool:
+        return all(link.stream is not None and link.connection.asleep for link in self._links)
 
     def _nothing_to_do(self) -> bool:
         up = [link.connection for link in self._links if link.stream is not None]
@@ -282,47 +315,44 @@ class Slot:
                 self._poll.register(link.stream.fileno(), select.POLLIN)
                 self._polled[link.stream.fileno()] = link
 
-    def _hear(self, deadline: float | None) -> Job | None:
-        """Wait once for anything; return a job if that was it."""
+    def _hear(self, deadline: float | None) -> None:
+        """Wait once for anything; jobs are put where ``_next_here`` finds them."""
         if self._stale or any(link.stream is None for link in self._polled.values()):
             self._watch()
         for link in self._links:
             if isinstance(link.stream, TlsStream):
-                job = self._read(link)
-                if job is not None:
-                    return job
+                self._read(link)
+        if self._here:
+            return
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         for number, _ in self._poll.poll(timeout):
             polled = self._polled.get(number)
             if polled is None:
                 self._waker.recv(4096)
                 continue
-            job = self._read(polled)
-            if job is not None:
+            self._read(polled)
+            if self._here:
                 # What else was ready will be so the next time.
-                return job
-        return None
+                return
 
-    def _read(self, link: ServerLink) -> Job | None:
+    def _read(self, link: ServerLink) -> None:
         stream = link.stream
         if stream is None:
-            return None
+            return
         try:
             data = stream.receive_now()
             if data is None:
-                return None
+                return
             if not data:
                 self._gone(link, "the server closed the connection")
-                return None
+                return
             events = link.connection.receive_data(data)
         except (OSError, ProtocolError) as error:
             self._gone(link, str(error))
-            return None
-        job = None
+            return
         for event in events:
             if isinstance(event, JobAssigned):
-                job = self._make_job(link, event)
-                link.job = job
+                self._here.append(self._make_job(link, event))
             elif isinstance(event, Woken):
                 if self._turn.connection.asleep or self._turn.stream is None:
                     self._turn = link
@@ -331,11 +361,15 @@ class Slot:
             elif isinstance(event, Complaint):
                 log.warning("%s says %s: %s", link.address, event.code, event.text)
         link.push()
-        return job
 
     def _taken(self, link: ServerLink, event: JobTaken) -> None:
-        job = link.job
-        if job is not None and event.handle and Handle(event.handle.decode()) == job.handle:
+        job = self._last
+        if (
+            job is not None
+            and job.server == link.address
+            and event.handle
+            and Handle(event.handle.decode()) == job.handle
+        ):
             job.taken = True
         log.warning("%s refuses a report: %s", link.address, event.text)
 

@@ -51,6 +51,10 @@ class Worker:
         grace: seconds that running jobs have to end after ``stop``.
         tls: ``TLS(...)``, an ``ssl.SSLContext``, or True: files from the environment.
         connect_timeout: seconds for one connection.
+        prefetch: ask for so many jobs more than can be done at once, so that the next
+            are here when one ends. It saves a round trip for each: right for jobs of
+            less than a millisecond. Longer ones would wait here while another worker
+            is idle. Not done where a function has a ``timeout``, or with ``max_jobs``.
 
     Attributes:
         context: yours; every ``Job.context`` is this.
@@ -70,7 +74,10 @@ class Worker:
         grace: Seconds = 30.0,
         tls: TLSLike = None,
         connect_timeout: Seconds | None = 4.0,
+        prefetch: int = 0,
     ) -> None:
+        if type(prefetch) is not int or prefetch < 0:
+            raise ConfigurationError(f"prefetch = {prefetch!r}: want 0 or more")
         if type(concurrency) is not int or concurrency < 1:
             raise ConfigurationError(f"concurrency = {concurrency!r}: want 1 or more")
         if pool not in (None, "inline", "thread", "process"):
@@ -89,6 +96,7 @@ class Worker:
         self._worker_id = "_".join((worker_id or "").split())
         self._grace = seconds_of(grace, "grace") or 0.0
         self._connect_timeout = seconds_of(connect_timeout, "connect_timeout")
+        self._prefetch = prefetch
         self._tls_like = tls
         self._tls = client_context(tls)
         self._slots: list[Slot] = []
@@ -190,7 +198,9 @@ class Worker:
                 return ProcessPool(self).run(max_jobs, seconds, burst)
         self._done = 0
         self._tickets = max_jobs
-        self._slots = [self._new_slot() for _ in range(self.concurrency)]
+        # With a count to keep, nothing is asked for that might be one too many.
+        prefetch = self._prefetch if max_jobs is None else 0
+        self._slots = [self._new_slot(prefetch) for _ in range(self.concurrency)]
         if self._stopping:
             self._stop_slots()
         try:
@@ -289,6 +299,7 @@ class Worker:
             grace=self._grace,
             tls=self._tls_like,
             connect_timeout=self._connect_timeout,
+            prefetch=self._prefetch,
         )
         worker.functions = self.functions
         worker.context = self.context
@@ -296,7 +307,7 @@ class Worker:
 
     # ── inside ───────────────────────────────────────────────────────────────
 
-    def _new_slot(self) -> Slot:
+    def _new_slot(self, prefetch: int = 0) -> Slot:
         return Slot(
             self.servers,
             self.functions,
@@ -304,6 +315,7 @@ class Worker:
             self._worker_id,
             self._tls,
             self._connect_timeout,
+            prefetch,
         )
 
     def _make_job(self, link: ServerLink, event: JobAssigned) -> Job:
@@ -363,8 +375,7 @@ class Worker:
                 slot.ask_no_more_after_this()
             self._do(job, slot)
         # Stopped between a GRAB and its answer: what comes is ours to do.
-        job = slot.done_asking()
-        if job is not None:
+        while (job := slot.done_asking()) is not None:
             self._do(job, slot)
 
     def _do(self, job: Job, slot: Slot | None) -> None:
