@@ -13,7 +13,7 @@ from geartrain.client.options import Buffer, Seconds, SubmitOptions, seconds_of
 from geartrain.client.status import JobStatus
 from geartrain.client.task import BaseTask
 from geartrain.client.waiting import NO_TIMEOUT
-from geartrain.errors import GearmanError, ResultTimeout, SubmitTimeout
+from geartrain.errors import GearmanError, ResultTimeout
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -112,7 +112,7 @@ class AsyncTask(BaseTask[T_co], Generic[T_co]):
                     await bell.wait()
                     bell.take()
         except TimeoutError:
-            raise SubmitTimeout(f"{self.function}: no answer in {seconds_of(timeout)} s") from None
+            raise self._not_created(seconds_of(timeout)) from None
         finally:
             self.unwatch(bell)
         if not self.handle_bytes and self.error is not None:
@@ -208,12 +208,6 @@ class AsyncTask(BaseTask[T_co], Generic[T_co]):
             raise self._too_late() from None
         finally:
             self.unwatch(bell)
-
-    def _too_late(self) -> ResultTimeout:
-        return ResultTimeout(
-            f"{self.function} {self.handle_text or '(not yet created)'} has not ended in time; "
-            f"it goes on, and its status can be asked"
-        )
 
 
 class _Caller:

@@ -34,8 +34,10 @@ from geartrain.errors import (
     JobLost,
     OutcomeUnknown,
     QueueFull,
+    ResultTimeout,
     ServerError,
     ServerUnavailable,
+    SubmitTimeout,
     UnknownOption,
 )
 from geartrain.retry import Retry
@@ -60,6 +62,12 @@ class TaskState(Enum):
     #: Over: the connection went.
     LOST = "lost"
 
+
+#: For the texts of errors: what to do where a server may have the job or not.
+IN_DOUBT: Final = (
+    "the server may have the job, so send it again only under a unique key, or where running "
+    "it twice does no harm"
+)
 
 #: What ``BaseTask.apply`` asks of its client.
 GO_ON: Final = 0
@@ -237,7 +245,8 @@ class BaseTask(Generic[T_co]):
         if isinstance(event, Lost):
             return self._lost(event)
         if isinstance(event, Unanswered):
-            return self._failed(OutcomeUnknown("the server left the submission unanswered"), None)
+            text = f"{self.function}: the server left the submission unanswered; {IN_DOUBT}"
+            return self._failed(OutcomeUnknown(text), None)
         return GO_ON
 
     def fail(self, error: GearmanError) -> int:
@@ -245,7 +254,8 @@ class BaseTask(Generic[T_co]):
         if self.in_doubt and type(error) is ServerUnavailable:
             # "Nobody took it" would be true of the last attempt alone.
             error = OutcomeUnknown(
-                f"{error.message}, and an earlier attempt was sent and never answered", error.causes
+                f"{error.message}, and an earlier attempt was sent and never answered; {IN_DOUBT}",
+                error.causes,
             )
         return self._failed(error, None)
 
@@ -274,7 +284,8 @@ class BaseTask(Generic[T_co]):
         if event.stage == CREATED:
             return self._failed(
                 JobLost(
-                    f"{self.function} {self.handle_text} was lost: {cause}",
+                    f"{self.function} {self.handle_text} was lost: {cause}; it may have run: submit "
+                    f"it again where a second run does no harm (retry= does it)",
                     function=self.function,
                     handle=self.handle_text,
                     unique=self.unique,
@@ -286,7 +297,26 @@ class BaseTask(Generic[T_co]):
         # merges with itself. A background job without a key could run twice.
         if event.stage == UNSENT or not self.background or self.unique_given:
             return MOVE
-        return self._failed(OutcomeUnknown(f"{self.function}: sent, never answered: {cause}"), None)
+        text = f"{self.function}: sent, never answered: {cause}; {IN_DOUBT}"
+        return self._failed(OutcomeUnknown(text), None)
+
+    def _not_created(self, seconds: float | None) -> SubmitTimeout:
+        """The error for a submission that was not answered in time."""
+        return SubmitTimeout(
+            f"{self.function}: no answer within {seconds or 0:g} seconds; {IN_DOUBT}"
+        )
+
+    def _too_late(self) -> ResultTimeout:
+        """The error for a result that has not come in time."""
+        if not self.handle_bytes:
+            return ResultTimeout(
+                f"{self.function}: no server has answered in time, so there is no result; "
+                f"one may have the job, and do it later"
+            )
+        return ResultTimeout(
+            f"{self.function} {self.handle_text} has not ended in time; it goes on: wait once "
+            f"more, or ask for its status"
+        )
 
     def _job_error(self, kind: type[JobFailed], data: bytes) -> JobFailed:
         if kind is JobException:

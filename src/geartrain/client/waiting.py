@@ -13,7 +13,7 @@ from geartrain.client.handle import Handle
 from geartrain.client.options import Buffer, Seconds, SubmitOptions, seconds_of
 from geartrain.client.status import JobStatus
 from geartrain.client.task import BaseTask
-from geartrain.errors import GearmanError, ResultTimeout, SubmitTimeout
+from geartrain.errors import GearmanError, ResultTimeout
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -98,9 +98,7 @@ class Task(BaseTask[T_co], Generic[T_co]):
         """
         deadline = deadline_of(timeout)
         if not self._client.engine.wait(lambda: self.handle_bytes or self.done(), deadline):
-            raise SubmitTimeout(
-                f"{self.function}: no answer within {seconds_of(timeout):g} seconds"
-            )
+            raise self._not_created(seconds_of(timeout))
         if not self.handle_bytes and self.error is not None:
             raise self.error
         handle = self.handle
@@ -170,12 +168,6 @@ class Task(BaseTask[T_co], Generic[T_co]):
     def _wait(self, timeout: Seconds | None) -> None:
         if not self.done() and not self._client.engine.wait(self.done, self._deadline(timeout)):
             raise self._too_late()
-
-    def _too_late(self) -> ResultTimeout:
-        return ResultTimeout(
-            f"{self.function} {self.handle_text or '(not yet created)'} has not ended in time; "
-            f"it goes on, and its status can be asked"
-        )
 
 
 class _Caller:
