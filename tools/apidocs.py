@@ -91,7 +91,7 @@ PAGES: Final = (
     Page(
         "executor", "Executor",
         "Any function, at any worker: the distributed fork. `geartrain.executor`.",
-        ("executor.futures.GearmanExecutor",),
+        ("executor.futures.GearmanExecutor", "executor.futures.GearmanFuture", "executor.answering.Calls"),
     ),
     Page(
         "progress", "Progress",

@@ -20,6 +20,7 @@ NAMES = [
     "howto/migrate-celery.md",
     "howto/migrate-rq.md",
     "howto/testing-your-workers.md",
+    "howto/executor.md",
     "howto/django.md",
 ]
 

@@ -126,9 +126,10 @@ class GearmanExecutor(Executor):
         """Have a worker call ``fn(*args, **kwargs)``.
 
         Returns:
-            A ``GearmanFuture``, whose ``task`` is the job. It raises what the call has raised, with the remote traceback as
-            a note; ``JobException`` where that cannot be unpickled here; ``JobLost``,
-            ``ServerUnavailable`` and the like as a ``Client`` does.
+            A ``GearmanFuture``, whose ``task`` is the job. It raises what the call has
+            raised, with the remote traceback as a note; ``JobException`` where that
+            cannot be unpickled here; ``JobLost``, ``ServerUnavailable`` and the like as
+            a ``Client`` does.
 
         Raises:
             RuntimeError: after ``shutdown``.
