@@ -10,14 +10,12 @@
     Signed(inner, key), Compressed(inner)      wrap another codec
 
 ``codec_of`` takes any of these, or an object of your own with ``name``, ``encode``
-and ``decode``.
+and ``decode``. Modules that only one of them needs are imported there: a client that
+sends bytes starts without them.
 """
 
 from __future__ import annotations
 
-import hmac
-import json
-import zlib
 from typing import Any, Final, Protocol, TypeAlias
 
 from geartrain.errors import ConfigurationError, DecodeError, EncodeError
@@ -109,6 +107,8 @@ class JsonCodec:
             self._msgspec = msgspec
 
     def encode(self, value: Any) -> bytes:
+        import json
+
         try:
             if self._msgspec is not None:
                 data: bytes = self._msgspec.json.encode(value)
@@ -118,6 +118,8 @@ class JsonCodec:
             raise EncodeError(f"{_short(value)} cannot be said in JSON: {error}") from error
 
     def decode(self, data: bytes, type: Any = Any) -> Any:
+        import json
+
         if not data:
             data = b"null"
         try:
@@ -187,10 +189,14 @@ class Signed:
         self.name = f"signed-{self._inner.name}"
 
     def encode(self, value: Any) -> bytes:
+        import hmac
+
         data = self._inner.encode(value)
         return hmac.digest(self._key, data, "sha256") + data
 
     def decode(self, data: bytes, type: Any = Any) -> Any:
+        import hmac
+
         signature, payload = data[:32], data[32:]
         if not hmac.compare_digest(signature, hmac.digest(self._key, payload, "sha256")):
             raise DecodeError(
@@ -219,6 +225,8 @@ class Compressed:
         self.name = f"compressed-{self._inner.name}"
 
     def encode(self, value: Any) -> bytes:
+        import zlib
+
         data = self._inner.encode(value)
         if len(data) >= self._min_size:
             small = zlib.compress(data)
@@ -227,6 +235,8 @@ class Compressed:
         return b"\0" + data
 
     def decode(self, data: bytes, type: Any = Any) -> Any:
+        import zlib
+
         kind, payload = data[:1], data[1:]
         if kind == b"\1":
             unpacker = zlib.decompressobj()

@@ -5,25 +5,15 @@ Pure: chance comes in as an argument, waiting is for whoever asks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from geartrain.errors import ConfigurationError
+from geartrain.values import Value
 
 ExceptionTypes: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Settings:
-    backoff: float = 1.0
-    factor: float = 2.0
-    max_backoff: float = 300.0
-    jitter: float = 0.1
-    on: ExceptionTypes = Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Retry(_Settings):
+class Retry(Value):
     """Try again, after growing pauses.
 
     Attributes:
@@ -38,9 +28,25 @@ class Retry(_Settings):
     Source: Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
     """
 
-    attempts: int = 3
+    __slots__ = ("attempts", "backoff", "factor", "jitter", "max_backoff", "on")
+    __match_args__: ClassVar = ("attempts", "backoff", "factor", "max_backoff", "jitter", "on")
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        attempts: int = 3,
+        *,
+        backoff: float = 1.0,
+        factor: float = 2.0,
+        max_backoff: float = 300.0,
+        jitter: float = 0.1,
+        on: ExceptionTypes = Exception,
+    ) -> None:
+        self.attempts: Final = attempts
+        self.backoff: Final = backoff
+        self.factor: Final = factor
+        self.max_backoff: Final = max_backoff
+        self.jitter: Final = jitter
+        self.on: Final = on
         if self.attempts < 1:
             raise ConfigurationError(f"attempts = {self.attempts}: want 1 or more")
         if self.backoff < 0 or self.max_backoff < 0 or self.factor <= 0:
@@ -52,6 +58,10 @@ class Retry(_Settings):
             raise ConfigurationError(
                 f"on = {self.on!r}: want an exception class, or a tuple of them"
             )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = self.__match_args__
+        return _retry, (self.attempts, {name: getattr(self, name) for name in names[1:]})
 
     def wants(self, failures: int, error: BaseException) -> bool:
         """Whether to try again after so many failures, the last of which was ``error``."""
@@ -72,6 +82,10 @@ class Retry(_Settings):
             whole = self.max_backoff
         whole = min(self.max_backoff, whole)
         return min(self.max_backoff, whole * (1.0 + self.jitter * (2.0 * chance - 1.0)))
+
+
+def _retry(attempts: int, others: dict[str, Any]) -> Retry:
+    return Retry(attempts, **others)
 
 
 def retry_of(value: Retry | int) -> Retry | None:

@@ -12,7 +12,6 @@ the leading thread, without the lock; a callback that waits leads on by itself.
 
 from __future__ import annotations
 
-import random
 import select
 import socket
 import threading
@@ -20,7 +19,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
-from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final
 
 from geartrain._native import mypyc_attr
@@ -35,8 +33,7 @@ from geartrain.transport.sync import Stream, TlsStream, connect
 
 if TYPE_CHECKING:
     import ssl
-
-log = getLogger("geartrain.client")
+    from logging import Logger
 
 #: A connection that was quiet for so long is looked at before it is used again: the
 #: server may have closed it, and a job sent into it would be in doubt.
@@ -167,7 +164,7 @@ class Engine:
             try:
                 stream = connect(address, self._connect_timeout, self._tls)
             except (ServerUnavailable, ConnectTimeout):
-                self.book.failed(address, time.monotonic(), random.random())
+                self.book.failed(address, time.monotonic(), _chance())
                 raise
             self.book.succeeded(address)
             channel = Channel(address, ClientConnection(self._exceptions), stream)
@@ -333,7 +330,7 @@ class Engine:
             verdict = task.fail(ServerUnavailable("the client was closed"))
         if verdict == AGAIN:
             assert task.retry is not None
-            pause = task.retry.pause(task.failures, random.random())
+            pause = task.retry.pause(task.failures, _chance())
             task.restart()
             self._again_count += 1
             heappush(self._again, (time.monotonic() + pause, self._again_count, task))
@@ -543,7 +540,7 @@ class Engine:
             later = self._apply(channel, events)
             self._wake_the_served()
         if waiting and not self.closed:
-            log.info("connection to %s lost: %s", channel.address, cause)
+            _log().info("connection to %s lost: %s", channel.address, cause)
         for task, verdict, _ in later:
             if verdict == MOVE:
                 # Once more at the same server is fair: it may only have
@@ -608,14 +605,14 @@ class Engine:
             except Exception:
                 # It may be another thread's task: raising here would hit the
                 # wrong one.
-                log.exception("a callback of %r failed", task)
+                _log().exception("a callback of %r failed", task)
 
         while self._other_calls:
             fn, task = self._other_calls.popleft()
             try:
                 fn(task)
             except Exception:
-                log.exception("a callback of %r failed", task)
+                _log().exception("a callback of %r failed", task)
 
     def call_later(self, fn: Callable[[Any], object], task: BaseTask[Any]) -> None:
         """Have the leading thread call ``fn(task)``, without the lock."""
@@ -687,3 +684,19 @@ def _not_ours(task: BaseTask[Any]) -> GearmanError:
 
 def _why(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+# What is needed where something fails alone is imported there: a command that hands
+# in one job has a start to be measured by.
+
+
+def _log() -> Logger:
+    from logging import getLogger
+
+    return getLogger("geartrain.client")
+
+
+def _chance() -> float:
+    from random import random
+
+    return random()

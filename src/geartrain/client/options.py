@@ -7,22 +7,22 @@ editors help with each.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import IntEnum
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypedDict
 
 from geartrain.retry import Retry, retry_of
 from geartrain.terms import MAX_HANDLE_BYTES, PRIORITY_NAMES
+from geartrain.values import Value
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from geartrain.client.events import WorkStatus
     from geartrain.client.task import BaseTask
     from geartrain.errors import GearmanError
 
 #: Times are seconds everywhere.
-Seconds: TypeAlias = float | timedelta
+Seconds: TypeAlias = "float | timedelta"
 Buffer: TypeAlias = bytes | bytearray | memoryview | str
 
 
@@ -91,16 +91,27 @@ class BackgroundOptions(TypedDict, total=False):
     context: Any
 
 
-@dataclass(slots=True)
-class Callbacks:
+class Callbacks(Value):
     """What a user wants to be told, and how."""
 
-    created: Callable[[Any], object] | None
-    data: Callable[[Any, bytes], object] | None
-    warning: Callable[[Any, bytes], object] | None
-    status: Callable[[Any, WorkStatus], object] | None
-    complete: Callable[[Any], object] | None
-    fail: Callable[[Any, GearmanError], object] | None
+    __slots__ = ("complete", "created", "data", "fail", "status", "warning")
+    __match_args__: ClassVar = ("created", "data", "warning", "status", "complete", "fail")
+
+    def __init__(
+        self,
+        created: Callable[[Any], object] | None,
+        data: Callable[[Any, bytes], object] | None,
+        warning: Callable[[Any, bytes], object] | None,
+        status: Callable[[Any, WorkStatus], object] | None,
+        complete: Callable[[Any], object] | None,
+        fail: Callable[[Any, GearmanError], object] | None,
+    ) -> None:
+        self.created: Final = created
+        self.data: Final = data
+        self.warning: Final = warning
+        self.status: Final = status
+        self.complete: Final = complete
+        self.fail: Final = fail
 
 
 def seconds_of(value: Seconds | None, name: str = "timeout") -> float | None:
@@ -114,6 +125,12 @@ def seconds_of(value: Seconds | None, name: str = "timeout") -> float | None:
     """
     if value is None:
         return None
+    if type(value) is float or type(value) is int:
+        if value == value:
+            return float(value)
+        raise ValueError(f"{name} = {value!r}: want a number of seconds")
+    from datetime import timedelta
+
     if isinstance(value, timedelta):
         return value.total_seconds()
     given: Any = value
@@ -215,6 +232,8 @@ def unique_of(value: str | bytes, workload: bytes) -> bytes:
         ValueError: too long, or with a NUL.
     """
     if value == BY_WORKLOAD:
+        from hashlib import blake2b
+
         return blake2b(workload, digest_size=20).hexdigest().encode()
     unique = bytes_of(value, "unique")
     if len(unique) > MAX_UNIQUE_BYTES or b"\0" in unique:
@@ -237,6 +256,8 @@ def epoch_of(when: datetime | timedelta | float | None, now: float) -> int | Non
     """
     if when is None:
         return None
+    from datetime import datetime, timedelta
+
     if isinstance(when, timedelta):
         # Rounded up: never earlier than was asked for.
         return -int(-(now + when.total_seconds()) // 1)

@@ -10,8 +10,7 @@ Source: Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous", 19
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from geartrain.errors import ConfigurationError
 from geartrain.transport.address import Address
@@ -38,7 +37,7 @@ class Routing:
         self._servers = servers
         self._rule = rule
         self._turn = 0
-        self._salted = [(blake2b(str(a).encode(), digest_size=8), a) for a in servers]
+        self._salted: list[tuple[Any, Address]] = []
 
     def order(self, function: bytes, unique: bytes) -> list[Address]:
         """The servers for a job, best first.
@@ -55,6 +54,11 @@ class Routing:
         return [*self._servers[turn:], *self._servers[:turn]]
 
     def _scores(self, function: bytes, unique: bytes) -> list[tuple[bytes, Address]]:
+        if not self._salted:
+            # Few have several servers: the others start without OpenSSL.
+            from hashlib import blake2b
+
+            self._salted = [(blake2b(str(a).encode(), digest_size=8), a) for a in self._servers]
         scores = []
         for salted, address in self._salted:
             digest = salted.copy()

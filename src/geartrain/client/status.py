@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar, Final
 
 from geartrain.client.handle import Handle
+from geartrain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class JobStatus:
+class JobStatus(Value):
     """A job as its server sees it now.
 
     A finished job and one that never was look alike: no server keeps results.
@@ -22,12 +22,31 @@ class JobStatus:
         waiting: clients attached, where it was asked for by unique key.
     """
 
-    handle: Handle | None
-    known: bool
-    running: bool
-    numerator: int = 0
-    denominator: int = 0
-    waiting: int | None = None
+    __slots__ = ("denominator", "handle", "known", "numerator", "running", "waiting")
+    __match_args__: ClassVar = (
+        "handle",
+        "known",
+        "running",
+        "numerator",
+        "denominator",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        handle: Handle | None,
+        known: bool,
+        running: bool,
+        numerator: int = 0,
+        denominator: int = 0,
+        waiting: int | None = None,
+    ) -> None:
+        self.handle: Final = handle
+        self.known: Final = known
+        self.running: Final = running
+        self.numerator: Final = numerator
+        self.denominator: Final = denominator
+        self.waiting: Final = waiting
 
     @property
     def fraction(self) -> float | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias
 
 from geartrain.errors import ConfigurationError
+from geartrain.values import Value
 
 if TYPE_CHECKING:
     import ssl
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 Verify: TypeAlias = Literal["none", "optional", "required"]
 
 
-@dataclass(frozen=True, slots=True)
-class TLS:
+class TLS(Value):
     """How to speak TLS.
 
     Attributes:
@@ -32,11 +31,22 @@ class TLS:
         check_hostname: the certificate must be for the host we asked for.
     """
 
-    ca_file: str | os.PathLike[str] | None = None
-    cert_file: str | os.PathLike[str] | None = None
-    key_file: str | os.PathLike[str] | None = None
-    verify: bool = True
-    check_hostname: bool = True
+    __slots__ = ("ca_file", "cert_file", "check_hostname", "key_file", "verify")
+    __match_args__: ClassVar = ("ca_file", "cert_file", "key_file", "verify", "check_hostname")
+
+    def __init__(
+        self,
+        ca_file: str | os.PathLike[str] | None = None,
+        cert_file: str | os.PathLike[str] | None = None,
+        key_file: str | os.PathLike[str] | None = None,
+        verify: bool = True,
+        check_hostname: bool = True,
+    ) -> None:
+        self.ca_file: Final = ca_file
+        self.cert_file: Final = cert_file
+        self.key_file: Final = key_file
+        self.verify: Final = verify
+        self.check_hostname: Final = check_hostname
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> TLS:
