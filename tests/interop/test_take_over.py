@@ -17,7 +17,7 @@ from tests.cli.tools import ENVIRON, command
 from tests.conformance.servers import OURS, Server
 from tests.conformance.wire import T
 from tests.stores.conftest import cluster  # noqa: F401  (a fixture)
-from tests.stores.postgres_server import Cluster
+from tests.stores.postgres_server import Cluster, Place
 from tests.stores.test_importer import SOON, c_gearmand, everything, submit
 from tests.support import patient
 
@@ -96,9 +96,18 @@ def test_every_job_of_a_c_server_with_sqlite_is_done_once(tmp_path: Path, ours: 
     assert waiting[0][0] in (SOON, SOON * 1000, SOON * 1_000_000)
 
 
-def test_every_job_of_a_c_server_with_postgresql_is_done(cluster: Cluster, ours: str) -> None:  # noqa: F811
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_every_job_of_a_c_server_with_postgresql_is_done(
+    cluster: Cluster,  # noqa: F811
+    ours: str,
+    kind: str,
+) -> None:
+    if kind == "postgresql":
+        place = Place(cluster)
+        await place.ask(f"CREATE SCHEMA {place.schema}")
+        ours = place.url()
     conninfo = f"host=127.0.0.1 port={cluster.port} user=gt dbname=postgres"
-    table = "taken_over"
+    table = f"taken_over_for_{kind}"
     with c_gearmand(
         "-q", "Postgres", f"--libpq-conninfo={conninfo}", f"--libpq-table={table}"
     ) as port:

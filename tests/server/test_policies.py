@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -302,3 +303,56 @@ def test_what_fails_at_one_server_is_tried_again_at_another_and_dies_for_all(
     assert retry_all(client)["retried"] == 1
     assert fails(second) == handle
     client.close()
+
+
+def test_in_all_that_may_happen_every_job_is_done_or_dead(
+    started: list[Server], tmp_path: Path
+) -> None:
+    """Jobs fail, pause, die and come back, and the server is killed in between."""
+    chance = random.Random(7)
+    policy = "f attempts=3 backoff=20ms backoff-max=60ms dead=yes"
+    server = serve(started, f"sqlite://{tmp_path}/jobs.db", policy)
+    owed: dict[bytes, bytes] = {}
+    done: set[bytes] = set()
+    for turn in range(6):
+        client = server.connect()
+        for number in range(30):
+            body = b"%d.%d" % (turn, number)
+            owed[client.submit(b"f", body, chance.choice([b"", body]), T.SUBMIT_JOB_BG)] = body
+        worker = server.connect()
+        worker.can_do(b"f")
+        for _ in range(60):
+            worker.send(T.GRAB_JOB)
+            heard = worker.receive()
+            if heard.number != T.JOB_ASSIGN:
+                time.sleep(0.01)
+                continue
+            handle, _, body = heard.body.split(b"\0")
+            assert owed[handle] == body
+            if chance.random() < 0.5:
+                worker.send(chance.choice([T.WORK_FAIL, T.WORK_EXCEPTION]), handle)
+            else:
+                worker.send(T.WORK_COMPLETE, handle, b"")
+                done.add(handle)
+        client.close()
+        worker.close()
+        crash(server)
+    worker = server.connect()
+    worker.can_do(b"f")
+    # One attempt is enough from here on: what fails dies, what is done is done.
+    while total(server):
+        worker.send(T.GRAB_JOB)
+        heard = worker.receive()
+        if heard.number != T.JOB_ASSIGN:
+            time.sleep(0.01)
+            continue
+        handle, _, body = heard.body.split(b"\0")
+        assert owed[handle] == body
+        worker.send(T.WORK_COMPLETE, handle, b"")
+        done.add(handle)
+    worker.expect_nothing()
+    worker.close()
+
+    buried = {one["handle"].encode(): one["body"].encode() for one in dead(server)}
+    assert set(owed) == done | set(buried)
+    assert all(owed[handle] == body for handle, body in buried.items())
