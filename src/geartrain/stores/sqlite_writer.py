@@ -506,9 +506,13 @@ class SqliteWriter:
         with self.transaction() as changes:
             for id in dict.fromkeys(ids):
                 told = self.db.execute("SELECT fn, uniq FROM dead WHERE id = ?", [id]).fetchone()
-                if told is None or id in self.log.where or self.log.holder(*told) >= 0:
+                if told is None or id in self.log.where:
                     continue
-                self._keyed[told[0]] = True
+                function, key = told
+                if key is not None:
+                    if self.log.holder(function, key) >= 0:
+                        continue
+                    self._keyed[function] = True
                 row = self.db.execute(
                     "INSERT INTO job (id, fn, prio, attempts, uniq, shown, reducer, headers, body)"
                     " SELECT id, fn, prio, 0, uniq, shown, reducer, headers, body FROM dead"
