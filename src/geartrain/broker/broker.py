@@ -23,6 +23,7 @@ from geartrain.broker import (
     paging,
     progress,
     retrying,
+    spilling,
     timekeeping,
     windows,
 )
@@ -91,6 +92,14 @@ class Broker:
     def throttle(self, peer: Peer) -> bool:
         """After a submission, if ``state.pressed``: True if this peer is not to be read from now."""
         return budget.throttle(self.state, peer)
+
+    def begin_spilling(self) -> None:
+        """There is a file for what has no room in memory."""
+        spilling.begin(self.state)
+
+    def end_spilling(self) -> bool:
+        """Whether jobs stay in memory again, because the file is needed no longer."""
+        return spilling.end(self.state)
 
     def relieved(self) -> list[Peer]:
         """Those who are to be read from again."""
@@ -412,7 +421,8 @@ class Broker:
         """Take no new jobs; what is only in the store stays there, and nobody waits for it."""
         self.rules.accept_new_work = False
         self.state.hurry()
-        keeping.release_all(self.state)
+        if not self.rules.spills:
+            keeping.release_all(self.state)
 
     # ── time ─────────────────────────────────────────────────────────────────
 
@@ -439,8 +449,8 @@ class Broker:
 
     @property
     def idle(self) -> bool:
-        """No job is left, queued, delayed or running."""
-        return not self.state.jobs
+        """No job is left, queued, delayed or running, but for what a store keeps."""
+        return not self.state.jobs and not (self.rules.spills and self.state.paged)
 
     def function_names(self) -> list[bytes]:
         """Names of all functions, in the order in which they were first heard of."""

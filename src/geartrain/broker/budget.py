@@ -1,6 +1,7 @@
 """The budget for jobs in memory (``max-memory``), and what is done as it is used up.
 
-1. From 70 % on the heads of stored lines are as short as they can be.
+1. From 70 % on the heads of stored lines are as short as they can be. Where there is no
+   store, what is not in the head of its line goes to a file from then on.
 2. From 85 % on those who submit are not read from: what they send waits with them, as
    a full pipe does. Workers are read from always, and so is who only asks.
 3. Whoever has waited so for ``press_seconds`` is read from again and refused; and from
@@ -25,6 +26,9 @@ def admits(state: State, peer: Peer, cost: int) -> bool:
     """Whether a job of this cost may be taken from this peer; called for each, if there is a budget."""
     most = state.rules.max_memory_bytes
     after = state.memory + cost
+    if after * 10 > most * 7 and state.rules.spills and not state.spilling:
+        state.spilling = True
+        state.wishes = True
     if after * 20 > most * 19:
         state.pressed = state.memory * 20 > most * 17
         return False

@@ -75,6 +75,7 @@ def submit(
                 twin.background = True
                 if (
                     rules.durable
+                    and not rules.spills
                     and (twin.kept != KEPT or state.fenced)
                     and (function.policy is None or function.policy.durability != OFF)
                 ):
@@ -113,6 +114,14 @@ def submit(
             _refuse(state, peer, ticket, b"QUEUE_ERROR", b"Job queue is full")
             return
     keep = background and rules.durable
+    if (
+        keep
+        and rules.spills
+        and when <= state.wall
+        and has_room(state, tail_of(function, priority))
+    ):
+        # It belongs to the head of its line, and need not survive anything.
+        keep = False
     soon = 0.0
     if keep and function.policy is not None:
         if function.policy.durability == OFF:

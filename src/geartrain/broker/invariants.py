@@ -159,7 +159,8 @@ def _tails(state: State) -> Iterator[str]:
             if tail.bytes != size:
                 yield f"{name}: bytes = {tail.bytes}, a recount says {size}"
             wanted = tail.ready and not line.live and window(state, tail)
-            if wanted and state.rules.accept_new_work and not tail.asked:
+            going = state.rules.accept_new_work or state.rules.spills
+            if wanted and going and not tail.asked:
                 yield f"{name} is empty, {tail.ready} are in the store, and nobody asks for them"
             for what, counted, kept in (
                 ("coming", tail.coming, POOLING), ("mining", tail.mining, WRITING),

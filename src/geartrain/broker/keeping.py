@@ -72,7 +72,8 @@ def take_adds(state: State, most: int, most_bytes: int) -> list[Job]:
         if taken and size > most_bytes:
             break
         at += 1
-        place(state, job)
+        if job.kept == WISHED:
+            place(state, job)
         taken.append(job)
     del adds[:at]
     return taken
@@ -131,6 +132,14 @@ def not_stored(state: State, job: Job, text: bytes) -> None:
         return
     askers = job.askers
     job.askers = None
+    if askers is None and job.kept == POOLING:
+        # It was in memory, and went to the store for want of room: back to where it was.
+        tail = unplace(job)
+        job.kept = UNKEPT
+        let_go(state, job)
+        if tail is not None:
+            changed(state, tail)
+        return
     if askers is None and job.kept == WRITING:
         # It was answered for before it was stored: it stays, and is tried again.
         state.keep_later(job, RETRY_SECONDS)

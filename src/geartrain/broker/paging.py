@@ -45,11 +45,16 @@ def follow(state: State, job: Job) -> None:
         # It was on its way to the head before the first of the tail came.
         line_up(state, job)
         return
-    if behind is None:
-        behind = tail.behind = Fifo()
-    behind.push(job)
+    stand_behind(tail, job)
+
+
+def stand_behind(tail: Tail, job: Job) -> None:
+    """Wait in memory until the tail has gone before; it is younger than all who do already."""
+    if tail.behind is None:
+        tail.behind = Fifo()
+    tail.behind.push(job)
     job.state = BEHIND
-    function.behind += 1
+    tail.function.behind += 1
 
 
 def admit(state: State, job: Job) -> None:
@@ -235,6 +240,10 @@ def unload(state: State, job: Job) -> None:
         return
     if rules.shared and job.client is not None:
         # It goes on for its clients even if another server gets the row.
+        return
+    policy = job.function.policy
+    if rules.spills and policy is not None and policy.dead:
+        # The dead set is in memory then.
         return
     state.memory -= size
     if job.state == QUEUED:

@@ -62,6 +62,7 @@ class Rules:
         durable: background jobs are stored before they are answered for.
         buries: the dead set is in the store.
         policies: what was decided for single functions; see ``policies``.
+        spills: there is no store but for want of memory (``budget``).
         shared: other servers have the same store.
         idle_window: jobs of a line kept in memory while nobody can do them.
         least_window: jobs of a line kept in memory at least, while somebody can.
@@ -87,6 +88,7 @@ class Rules:
         self.durable = False
         self.buries = False
         self.policies = Policies()
+        self.spills = False
         self.shared = False
         self.idle_window = 100
         self.least_window = 100
@@ -299,6 +301,8 @@ class State:
         #: Workloads that workers wait for; and how many bytes of them were fetched.
         self.fetches: list[Fetch] = []
         self.fetched = 0
+        #: Memory is so short that background jobs are to go to a file, if there is no store.
+        self.spilling = False
         #: Memory is so short that nobody who submits is read from.
         self.pressed = False
         #: Peers that are not read from, and since when they may be again at the latest.

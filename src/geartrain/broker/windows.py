@@ -75,7 +75,9 @@ def has_room(state: State, tail: Tail) -> bool:
 
 def look(state: State, tail: Tail) -> None:
     """Ask for more of this line, if there is more and the head runs low."""
-    if tail.asked or tail.ready == 0 or not state.rules.accept_new_work:
+    if tail.asked or tail.ready == 0:
+        return
+    if not state.rules.accept_new_work and not state.rules.spills:
         return
     live = tail.function.line(tail.priority).live
     size = window(state, tail)

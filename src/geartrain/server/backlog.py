@@ -254,7 +254,12 @@ class Backlog:
             self._restore(wish, await self._claimed(key, wish))
 
     async def _claimed(self, key: QueueKey, wish: Claim) -> Sequence[StoredJob]:
-        most = self._broker.rules.big_bytes
+        rules = self._broker.rules
+        most: int | None = rules.big_bytes
+        if rules.spills:
+            policy = rules.policies.of(key.function)
+            # The dead set is in memory then, and wants all of them.
+            most = None if policy is not None and policy.dead else most
         jobs = await self._store.claim(key, wish.jobs, wish.size, max_body=most)
         # Where the workload is the key it is needed here.
         keys = [job.id for job in jobs if job.body is None and job.unique == WORKLOAD_AS_KEY]

@@ -37,15 +37,17 @@ from geartrain.server.lifecycle import Allocator
 from geartrain.server.listener import inherited_listeners, open_listeners, tune
 from geartrain.server.loop import HostedLoop
 from geartrain.server.memory_dead import MemoryDead
-from geartrain.server.queues import MEMORY, choose
+from geartrain.server.queues import MEMORY_SCHEME, choose
 from geartrain.server.reactor import ACCEPTS, Reactor
 from geartrain.server.session import Session
 from geartrain.server.settings import Settings
+from geartrain.server.spill import Spill
 from geartrain.server.store_writer import StoreWriter
 from geartrain.server.tls_context import tls_context, verification
 from geartrain.server.tls_session import LOOK_SECONDS, Door
 from geartrain.stores import registry
 from geartrain.stores.port import QueueKey
+from geartrain.stores.sqlite import spill_store
 from geartrain.stores.url import StoreUrl
 
 log = logging.getLogger("geartrain.server")
@@ -116,6 +118,7 @@ class JobServer:
         self._queue = choose(self.settings)
         self._writer: StoreWriter | None = None
         self._desk: Desk | None = None
+        self._spill: Spill | None = None
         self._inherit = inherit
         self._inherited = False
         self.addresses: list[tuple[str, int] | str] = []
@@ -174,7 +177,11 @@ class JobServer:
             self.settings.max_output,
             self._wall,
             self._steady,
-            self._writer.wished if self._writer is not None else None,
+            self._writer.wished
+            if self._writer is not None
+            else self._spill.wished
+            if self._spill is not None
+            else None,
         )
         self._reactor = reactor
         if context is not None:
@@ -201,7 +208,10 @@ class JobServer:
         if queue.notice:
             log.warning("%s", queue.notice)
         handles = self.broker.state.handles
-        if queue.url == MEMORY:
+        url = StoreUrl.parse(queue.url)
+        if url.scheme == MEMORY_SCHEME:
+            url.only("spill-dir")
+            self._prepare_spill(url)
             dead = MemoryDead(self.broker, handles.prefix)
             self._desk = Desk(dead, handles.prefix, self._send, _nothing)
             reports = JobReports(
@@ -228,16 +238,36 @@ class JobServer:
         await writer.open()
         self._writer = writer
         self._desk = Desk(writer.store, handles.prefix, self._send, writer.backlog.pooled)
-        finder = Finder(
-            writer.store, self.broker, handles.prefix, writer.is_over, writer.backlog
-        )  # fmt: skip
-        self._desk.learn(finder.verbs())
+        self._find_in(writer)
         reports = JobReports(
             self.broker, writer.store, writer.store, handles.prefix, self._wall, writer.is_over
         )  # fmt: skip
         self._desk.learn(reports.verbs())
         left = sum(one.total for one in self.broker.state.functions.values())
-        log.info("the queue is %s, %d jobs are in it", StoreUrl.parse(queue.url).text, left)
+        log.info("the queue is %s, %d jobs are in it", url.text, left)
+
+    def _find_in(self, writer: StoreWriter) -> None:
+        """Have questions answered about jobs that are only in this writer's store."""
+        prefix = self.broker.state.handles.prefix
+        finder = Finder(writer.store, self.broker, prefix, writer.is_over, writer.backlog)
+        assert self._desk is not None
+        self._desk.learn(finder.verbs())
+
+    def _prepare_spill(self, url: StoreUrl) -> None:
+        """Jobs in memory alone: be ready for when it runs short."""
+        if not self.settings.max_memory:
+            return
+        folder = self.settings.spill_dir or url.options.get("spill-dir")
+
+        def opened(writer: StoreWriter) -> None:
+            self._writer = writer
+            self._find_in(writer)
+
+        self.broker.rules.spills = True
+        self._spill = Spill(
+            self.broker, lambda: spill_store(folder), folder, self.broker.state.handles.prefix,
+            self._send, opened, patience=self.settings.store_wait, wall=self._wall,
+        )  # fmt: skip
 
     def _send(self) -> None:
         """The store has answered: say so."""
@@ -286,6 +316,8 @@ class JobServer:
             loop.remove_reader(reactor.fileno())
         if self._desk is not None:
             await self._desk.close()
+        if self._spill is not None:
+            await self._spill.stop()
         if self._writer is not None:
             # Who was promised an answer gets it.
             await self._writer.stop()

@@ -17,6 +17,7 @@ log = logging.getLogger("geartrain.server")
 
 #: Jobs are in memory, and nowhere else.
 MEMORY: Final = "memory://"
+MEMORY_SCHEME: Final = "memory"
 
 #: What the C server has and we do not: its options begin so, and this is why.
 _FOREIGN: Final = {

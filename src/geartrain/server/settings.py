@@ -203,6 +203,10 @@ class Settings:
         "", TEXT, "this server among those that share a queue (default: the host's name and the"
         " port)", table="queue", metavar="NAME",
     )  # fmt: skip
+    spill_dir: str = setting(
+        "", TEXT, "with memory:// and max-memory: where background jobs go that have no room"
+        " (default: the system's folder for temporary files)", table="queue", metavar="DIR",
+    )  # fmt: skip
     store_wait: float = setting(
         5.0, TIME, "a background submission waits so long for a queue that is down, before it is"
         " refused", table="queue", least=0,
@@ -247,8 +251,9 @@ class Settings:
         1_000_000, COUNT, "functions known at once", table="limits", least=0
     )
     max_memory: int = setting(
-        0, SIZE, "budget for jobs in memory; more are refused", table="limits", least=0
-    )
+        0, SIZE, "budget for jobs in memory; when it runs short clients wait, and then are refused",
+        table="limits", least=0,
+    )  # fmt: skip
     pause_output: int = setting(
         2**20, SIZE, "answers waiting for a peer that does not read, at which it is no longer"
         " read from", table="limits", least=4096,

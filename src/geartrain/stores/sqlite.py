@@ -102,6 +102,11 @@ def spill_from_url(url: StoreUrl) -> SqliteStore:
     )
 
 
+def spill_store(folder: str | None) -> SqliteStore:
+    """A store on a file without a name, in this folder."""
+    return SqliteStore(None, spill_folder=folder)
+
+
 class _Queue:
     """What is known of one queue without asking the file."""
 
