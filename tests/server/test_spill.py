@@ -20,7 +20,7 @@ BUDGET = 1_000_000
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    with EmbeddedServer(max_memory=BUDGET, spill_dir=str(tmp_path), store_wait=0.5) as server:
+    with EmbeddedServer(max_memory=BUDGET, spill_dir=str(tmp_path), store_wait=20.0) as server:
         yield server
 
 
