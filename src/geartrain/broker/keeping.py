@@ -96,13 +96,6 @@ def stored(state: State, job: Job, mine: bool) -> None:
                 if job.state != QUEUED or job.function.queued > job.function.roused:
                     # Nobody is on the way to fetch it.
                     unload(state, job)
-            elif state.rules.shared and job.client is not None:
-                # It may be done elsewhere, where its client does not hear of it: here as well.
-                job.kept = UNKEPT
-                job.background = False
-                let_go(state, job)
-                if tail is not None:
-                    changed(state, tail)
             else:
                 page_out(state, job)
     redeem(job, job.handle)
