@@ -213,6 +213,10 @@ class World:
     def make(self, what: str, member: Member) -> None:
         if what == "kill":
             member.kill()
+        elif what == "stop":
+            # In order, as for an upgrade.
+            member.process.terminate()
+            member.process.wait(patient(20))
         elif what == "pause":
             member.pause()
         elif what == "cut":
@@ -223,7 +227,7 @@ class World:
             member.cut(Cut(up=1, stall=True))
 
     def heal(self, what: str, member: Member) -> None:
-        if what == "kill":
+        if what in ("kill", "stop"):
             member.come_back()
         elif what == "pause":
             member.go_on()

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(0)]
 #: Time for each kind of trouble to come a few times: a minute where others rely on it.
 SECONDS = max(budget(20.0), 60.0 if os.environ.get("CI") == "true" else 0.0)
 
-TROUBLES = ("kill", "kill", "pause", "pause", "cut", "stall")
+TROUBLES = ("kill", "kill", "stop", "pause", "pause", "cut", "stall")
 
 
 @contextlib.contextmanager
