@@ -282,15 +282,15 @@ class BreaksOff(MemoryStore):
 
 
 async def test_an_import_that_was_broken_off_goes_on_where_it_was(tmp_path: Path) -> None:
-    source = a_table(tmp_path / "q.db", *[("", f"f{n}", 1, b"", 0) for n in range(1800)])
+    source = a_table(tmp_path / "q.db", *[("", f"f{n}", 1, b"", 0) for n in range(5000)])
     one = await FakeServer(BreaksOff(), "one").open()
 
     with pytest.raises(StoreDown):
         await import_queue(source, one.store, one.ids)
     report = await import_queue(source, one.store, one.ids)
 
-    assert (report.read, report.before, report.stored, report.merged) == (1800, 1000, 800, 0)
-    assert len(await one.store.scan("", FIRST, 5000)) == 1800
+    assert (report.read, report.before, report.stored, report.merged) == (5000, 4000, 1000, 0)
+    assert len(await one.store.scan("", FIRST, 9000)) == 5000
 
 
 async def test_a_survey_counts_and_changes_nothing(tmp_path: Path) -> None:

@@ -109,7 +109,9 @@ def again(state: State, job: Job, pause: float) -> None:
     if pause > 0.0 and job.kept == KEPT and not (state.rules.shared and job.client is not None):
         _postpone(state, job, pause)
         return
-    if job.kept == KEPT and (state.rules.job_retries >= 0 or job.function.policy is not None):
+    policy = job.function.policy
+    counted = state.rules.job_retries >= 0 or (policy is not None and policy.attempts > 0)
+    if counted and job.kept == KEPT:
         # It counts across a restart.
         state.retried.append(job)
         state.wishes = True

@@ -35,7 +35,7 @@ from geartrain.stores.port import (
 )
 from geartrain.terms import NORMAL
 
-BATCH_ROWS: Final = 500
+BATCH_ROWS: Final = 2000
 BATCH_BYTES: Final = 4 << 20
 
 #: Whose rows the receipts are. No tenant of clients is called so: theirs have no colon.
@@ -197,7 +197,7 @@ class _Run:
             self._bytes += size
             report.functions[job.function] = report.functions.get(job.function, 0) + 1
         self._note(row)
-        if len(self._batch) >= BATCH_ROWS:
+        if len(self._batch) >= min(BATCH_ROWS, self._store.traits.max_batch - 2):
             await self._flush(report.read)
 
     async def end(self) -> None:
