@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -23,6 +24,7 @@ from geartrain.testing.store_kit import (
     MINE,
     POOL,
     QUEUE,
+    TTL,
     FakeServer,
     MakeStore,
     StoreKit,
@@ -36,6 +38,11 @@ class SharedContract(StoreKit):
 
     async def test_a_heartbeat_gives_time_to_hand_out_jobs(self, one: FakeServer) -> None:
         assert await one.store.heartbeat() > time.monotonic() - 1e9
+
+    async def test_a_lease_says_how_long_it_lives(self, one: FakeServer) -> None:
+        lives = TTL if one.store.traits.shared else math.inf
+        assert one.lease.ttl == lives
+        assert (await one.renew([])).lease.ttl == lives
 
     async def test_renewing_keeps_what_is_kept(self, one: FakeServer) -> None:
         kept, left, over = one.job(b"kept"), one.job(b"left"), one.job(b"over")
