@@ -215,3 +215,48 @@ def test_job_that_an_earlier_try_stored_may_be_elsewhere(holder: Holder) -> None
     assert [kind for kind, *_ in answers(holder.client)] == ["redeemed"]
     assert holder.grab() is None
     assert holder.ends() == []
+
+
+# ── workloads that are only in the store ─────────────────────────────────────
+
+LARGE = b"x" * 100_000
+
+
+def test_workload_that_comes_after_the_end_is_not_handed_out(holder: Holder) -> None:
+    job = holder.keep(LARGE)
+    assert holder.worker.grab() is job
+    holder.broker.await_workload(holder.worker, job)
+    [fetch] = holder.broker.take_fetches()
+    holder.expire()
+    holder.broker.fetched(fetch, LARGE)
+    holder.mind.agree()
+    assert holder.worker.heard() == [("promised", 0), ("assigned", 0, None)]
+    holder.prolong()
+    assert holder.worker.grab() is job
+
+
+def test_workload_of_a_job_that_another_server_has_is_not_handed_out(holder: Holder) -> None:
+    job = holder.keep(LARGE)
+    assert holder.worker.grab() is job
+    holder.broker.await_workload(holder.worker, job)
+    [fetch] = holder.broker.take_fetches()
+    holder.expire()
+    holder.lose(job)
+    holder.prolong()
+    holder.broker.fetched(fetch, LARGE)
+    holder.mind.agree()
+    assert holder.worker.heard() == [("promised", 0), ("assigned", 0, None)]
+    assert holder.ends() == []
+    assert not holder.mind.status(job.handle)[0]
+
+
+def test_who_joined_a_large_job_that_another_server_got_has_to_submit_it(holder: Holder) -> None:
+    job = holder.keep(LARGE, b"u")
+    holder.expire()
+    late = holder.mind.join()
+    holder.join(late)
+    holder.lose(job)
+    [(said, _, code, text)] = answers(late)
+    assert (said, code) == ("reneged", b"QUEUE_ERROR")
+    assert b"submit it again" in text  # type: ignore[operator]
+    assert holder.take() == []

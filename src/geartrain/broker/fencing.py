@@ -12,6 +12,8 @@ The tenure is looked at once a turn, by the clock of that turn.
 
 from __future__ import annotations
 
+from typing import Final
+
 from geartrain.broker import progress
 from geartrain.broker.departure import take_out
 from geartrain.broker.dispatch import line_up
@@ -27,6 +29,8 @@ from geartrain.broker.tables import (
     WISHED,
     Job,
 )
+
+GONE: Final = b"Another server has the job that this one has the key of; submit it again"
 
 
 def fence(state: State) -> None:
@@ -77,10 +81,14 @@ def refuse_doubted(state: State, text: bytes) -> None:
     """It has taken too long to know: who joined a stored job since the fence is refused."""
     doubted, state.doubted = state.doubted, []
     for job in doubted:
-        askers = job.askers
-        if askers is None or (job.kept != KEPT and job.kept != FORGOTTEN):
-            continue
-        job.askers = None
+        if job.kept == KEPT or job.kept == FORGOTTEN:
+            _refuse(state, job, text)
+
+
+def _refuse(state: State, job: Job, text: bytes) -> None:
+    askers = job.askers
+    job.askers = None
+    if askers is not None:
         for asker in askers:
             state.counters.refused += 1
             asker.peer.renege(asker.ticket, b"QUEUE_ERROR", text)
@@ -96,10 +104,13 @@ def elsewhere(state: State, job: Job) -> None:
     if job.kept != KEPT:
         return
     if job.askers is not None:
-        job.kept = WISHED
-        state.adds.append(job)
-        state.wishes = True
-        return
+        if not job.away:
+            job.kept = WISHED
+            state.adds.append(job)
+            state.wishes = True
+            return
+        # The store alone has its workload, if anybody has.
+        _refuse(state, job, GONE)
     job.background = False
     if job.state == RUNNING:
         # A twin of it would be answered with a job that may be over elsewhere.

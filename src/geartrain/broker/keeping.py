@@ -12,7 +12,7 @@ from typing import Final
 
 from geartrain.broker import progress
 from geartrain.broker.departure import take_out
-from geartrain.broker.dispatch import serve_grabbers
+from geartrain.broker.dispatch import line_up, serve_grabbers
 from geartrain.broker.intake import make_function
 from geartrain.broker.paging import (
     admit,
@@ -356,6 +356,23 @@ def release_all(state: State) -> None:
                 release(state, tail)
 
 
+def _hold_back(state: State, job: Job) -> None:
+    """A job that was given out, and that its worker does not get."""
+    worker = job.worker
+    assert worker is not None
+    worker.running.pop(job.handle, None)
+    job.worker = None
+    job.function.running -= 1
+    if job.limit is not None:
+        state.limits.cancel(job.limit)
+        job.limit = None
+    if job.wanted:
+        line_up(state, job)
+    else:
+        job.kept = UNKEPT
+        progress.end(state, job)
+
+
 def fetched(state: State, fetch: Fetch, workload: bytes | None) -> None:
     """The workload that a worker waits for; None if the store has no such job any more."""
     job, peer = fetch.job, fetch.peer
@@ -363,6 +380,11 @@ def fetched(state: State, fetch: Fetch, workload: bytes | None) -> None:
         # It was lost to this worker; or cancelled, and the worker is to have nothing of it.
         if not peer.gone:
             peer.assign(fetch.ticket, None)
+        return
+    if job.kept == KEPT and (state.fenced or not job.wanted):
+        # Another server may have it by now, or has.
+        _hold_back(state, job)
+        peer.assign(fetch.ticket, None)
         return
     if workload is None:
         peer.running.pop(job.handle, None)

@@ -250,8 +250,11 @@ class Backlog:
             if tenure.in_doubt:
                 self._woken.set()
                 return
-            # They are ours before anybody can take a new lease.
-            self._restore(wish, await self._claimed(key, wish))
+            jobs = await self._claimed(key, wish)
+            # They are ours before anybody can take a new lease; but the answer may have
+            # come late, and then none of them is handed out. That time passes says it.
+            self._tell()
+            self._restore(wish, jobs)
 
     async def _claimed(self, key: QueueKey, wish: Claim) -> Sequence[StoredJob]:
         rules = self._broker.rules
@@ -314,6 +317,8 @@ class Backlog:
                     continue
                 pause = FIRST_PAUSE
                 del waiting[0]
+                # It may have come late: see ``_claim``.
+                self._tell()
                 self._broker.fetched(fetch, bodies.get(id))
                 self._tell()
             await self._fetching.wait()
