@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import (
     bench_background,
+    bench_backlog,
     bench_depth,
     bench_durable,
     bench_foreground,
@@ -37,6 +38,7 @@ BENCHES: tuple[Bench, ...] = (
     bench_lines.BENCH,
     bench_libraries.BENCH,
     bench_durable.BENCH,
+    bench_backlog.BENCH,
     bench_instructions.BENCH,
 )
 
