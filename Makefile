@@ -13,6 +13,7 @@ JOBS ?= 2
 PYTEST := $(PY) -m pytest
 SHARED := $(PYTEST) -n $(JOBS) --dist loadfile
 PYTHONS ?= 3.11 3.12 3.13
+OTHER_PYTHONS ?= 3.12 3.13
 
 # pytest ends with 5 when there was nothing to run: no fault for a suite that
 # is still to be written.
@@ -58,7 +59,10 @@ clean: ## remove all that was made
 # ── checking ─────────────────────────────────────────────────────────────────
 
 .PHONY: check
-check: tools ## style, types, import contracts
+check: tools checks ## style, types, import contracts
+
+.PHONY: checks
+checks:
 	@status=0; \
 	for one in \
 	    "$(VENV)/bin/ruff check ." \
@@ -78,7 +82,14 @@ fix: tools ## let ruff mend and format what it can
 HOT_TESTS := $(wildcard tests/protocol tests/broker tests/frontends tests/server tests/conformance)
 
 .PHONY: test
-test: ci-deps setup check test-short test-pure test-django test-compiled ## all of it, in short form where it is long
+test: ci-deps setup-and-check test-short test-pure test-django test-others test-compiled ## all of it, in short form where it is long
+
+# A compiler has one thread, and so has the type checker: side by side.
+.PHONY: setup-and-check
+setup-and-check: tools
+	@$(MAKE) --no-print-directory checks & checking=$$!; \
+	$(MAKE) --no-print-directory setup; made=$$?; \
+	wait $$checking && exit $$made
 
 .PHONY: test-compiled
 test-compiled: setup ## the suite against the compiled install
@@ -105,8 +116,16 @@ coverage: tools ## which lines the suite runs (plain files), in htmlcov/
 	$(PY) -m coverage report --skip-covered --sort=cover
 
 .PHONY: test-versions
-test-versions: ## the suite under each of PYTHONS that is on this machine
-	@PYTHONS="$(PYTHONS)" tools/versions.sh
+test-versions: ## the suite under each of PYTHONS that is on this machine, compiled for it
+	@PYTHONS="$(PYTHONS)" JOBS=$(JOBS) tools/versions.sh
+
+# What differs most between versions of Python: the plain files, on their own and
+# on sockets. The rest of the suite, and compiled, is what test-versions runs.
+OTHER_TESTS := $(wildcard tests/protocol tests/frontends tests/server tests/client tests/worker tests/typed tests/test_*.py)
+
+.PHONY: test-others
+test-others: ## the plain files under those of OTHER_PYTHONS that are on this machine
+	@PYTHONS="$(OTHER_PYTHONS)" JOBS=$(JOBS) tools/versions.sh --plain $(OTHER_TESTS)
 
 .PHONY: interop
 interop: ci-deps setup ## against other people's servers, clients and workers

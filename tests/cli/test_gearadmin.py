@@ -33,6 +33,15 @@ def test_a_refusal_is_told_on_stderr_and_in_the_status(tools: Tools) -> None:
     assert (done.status, done.stdout, done.stderr) == (1, b"", b"Error: UNKNOWN_JOB\n")
 
 
+def test_a_server_that_does_not_let_itself_be_ended_is_told_how_it_would(tools: Tools) -> None:
+    done = tools.run("gearadmin", "--shutdown")
+
+    assert done.status == 1
+    assert done.stderr.endswith(
+        b"; start it with --admin-shutdown to allow this, or send it SIGTERM\n"
+    )
+
+
 def test_operations_come_in_the_c_tools_order(tools: Tools) -> None:
     done = tools.run("gearadmin", "--server-version", "--getpid", "--server-verbose")
 

@@ -129,7 +129,7 @@ class Admin:
                 if answer.error and not elsewhere:
                     well = False
                     named = f"{answer.server}: " if len(addresses) > 1 else ""
-                    _complain(f"{named}{answer.error}")
+                    _complain(f"{named}{answer.error}{_way_out(answer)}")
             if good:
                 text += self._render(good, found)
         return (self._json(found) if self._asked.json else text), well
@@ -193,6 +193,13 @@ class Admin:
         finally:
             stream.close()
         return answers, ""
+
+
+def _way_out(answer: Answer) -> str:
+    """What to do about it, where the server's own words do not say."""
+    if answer.operation == "shutdown" and answer.error.startswith("UNKNOWN_COMMAND"):
+        return "; start it with --admin-shutdown to allow this, or send it SIGTERM"
+    return ""
 
 
 def _encode(operation: Operation) -> bytes:
