@@ -121,7 +121,7 @@ test-versions: ## the suite under each of PYTHONS that is on this machine, compi
 
 # What differs most between versions of Python: the plain files, on their own and
 # on sockets. The rest of the suite, and compiled, is what test-versions runs.
-OTHER_TESTS := $(wildcard tests/protocol tests/frontends tests/server tests/client tests/worker tests/typed tests/test_*.py)
+OTHER_TESTS := $(wildcard tests/protocol tests/frontends tests/server tests/stores tests/client tests/worker tests/typed tests/test_*.py)
 
 .PHONY: test-others
 test-others: ## the plain files under those of OTHER_PYTHONS that are on this machine

@@ -158,7 +158,7 @@ def test_own_codecs_are_welcome_and_odd_ones_told() -> None:
     upper = Upper()
     assert codec_of(upper) is upper
     assert codec_of("json") is codec_of("json")
-    with pytest.raises(ConfigurationError, match="no codecs plug-in named 'nonsense'"):
+    with pytest.raises(ConfigurationError, match="'nonsense': there is none of that name"):
         codec_of("nonsense")
     with pytest.raises(ConfigurationError, match="no codec"):
         codec_of(7)  # type: ignore[arg-type]

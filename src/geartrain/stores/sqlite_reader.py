@@ -109,9 +109,9 @@ def scan(
 ) -> list[JobFacts]:
     """A page of rows, by id."""
     rows = db.execute(
-        f"{_FACTS} WHERE job.id > ?1 AND (?2 IS NULL OR tenant = ?2)"
-        " AND (?3 IS NULL OR name = ?3) ORDER BY job.id LIMIT ?4",
-        [after, tenant, function, limit],
+        f"{_FACTS} WHERE job.id > :after AND (:tenant IS NULL OR tenant = :tenant)"
+        " AND (:function IS NULL OR name = :function) ORDER BY job.id LIMIT :limit",
+        {"after": after, "tenant": tenant, "function": function, "limit": limit},
     )
     return [_facts(row, mine, server) for row in rows]
 
@@ -138,9 +138,9 @@ def dead_list(
     """A page of the dead set, by id."""
     select = _DEAD.format(body="body" if with_bodies else "NULL")
     rows = db.execute(
-        f"{select} WHERE dead.id > ?1 AND (?2 IS NULL OR tenant = ?2)"
-        " AND (?3 IS NULL OR name = ?3) ORDER BY dead.id LIMIT ?4",
-        [after, tenant, function, limit],
+        f"{select} WHERE dead.id > :after AND (:tenant IS NULL OR tenant = :tenant)"
+        " AND (:function IS NULL OR name = :function) ORDER BY dead.id LIMIT :limit",
+        {"after": after, "tenant": tenant, "function": function, "limit": limit},
     )
     return [_dead(row) for row in rows]
 
