@@ -145,7 +145,7 @@ class AsyncEngine:
         key = task.unique if task.unique_given else b""
         order = self._routing.order(task.wire_function, key)
         for address in self.book.in_order(order, time.monotonic()):
-            if str(address) in task.causes:
+            if task.was_tried_at(address):
                 continue
             try:
                 channel = await self._channel(address)

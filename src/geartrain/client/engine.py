@@ -104,6 +104,8 @@ class Engine:
         self._again: list[tuple[float, int, BaseTask[Any]]] = []
         self._again_count = 0
         self._lone = len(servers) == 1
+        # The only channel there can be, or None: an address as a key has its price.
+        self._only: Channel | None = None
         self._new_threading()
 
     def _new_threading(self) -> None:
@@ -149,10 +151,10 @@ class Engine:
         Raises:
             ServerUnavailable, ConnectTimeout: it cannot be reached.
         """
-        channel = self._channels.get(address)
+        channel = self._found(address)
         if channel is not None:
             self._look_at(channel)
-            channel = self._channels.get(address)
+            channel = self._found(address)
             if channel is not None:
                 return channel
         if self.closed:
@@ -171,8 +173,15 @@ class Engine:
             channel.used_at = time.monotonic()
             with self.lock:
                 self._channels[address] = channel
+                self._only = channel if self._lone else None
             self._wake_leader()
             return channel
+
+    def _found(self, address: Address) -> Channel | None:
+        only = self._only
+        if only is not None and only.address is address:
+            return only
+        return self._channels.get(address)
 
     def _look_at(self, channel: Channel) -> None:
         """Notice that the server has closed a quiet connection before a job is sent into it."""
@@ -294,7 +303,7 @@ class Engine:
 
     def _hand_in(self, task: BaseTask[Any]) -> bool:
         for address in self._order(task):
-            if task.causes and str(address) in task.causes:
+            if task.was_tried_at(address):
                 continue
             try:
                 while not self._send(self.channel(address), task):
@@ -534,6 +543,7 @@ class Engine:
                 return
             if self._channels.get(channel.address) is channel:
                 del self._channels[channel.address]
+                self._only = None
             events = channel.connection.receive_eof(cause)
             waiting = bool(events)
             channel.stream.close()
@@ -664,6 +674,7 @@ class Engine:
         self._again.clear()
         channels = list(self._channels.values())
         self._channels.clear()
+        self._only = None
         for channel in channels:
             channel.stream.abandon()
             for event in channel.connection.receive_eof("this process is a fork"):

@@ -41,7 +41,8 @@ from geartrain.errors import (
     UnknownOption,
 )
 from geartrain.retry import Retry
-from geartrain.terms import NORMAL
+from geartrain.terms import NORMAL, JobHandle
+from geartrain.transport.address import Address
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -113,6 +114,9 @@ def read_exception(data: bytes) -> tuple[str, str, str]:
 class BaseTask(Generic[T_co]):
     """A job from the side of whoever asked for it.
 
+    There may be a hundred thousand of them, so each is one object: a list or dict in
+    every one would be most of what the garbage collector has to walk through.
+
     Attributes:
         function: name, without the client's namespace.
         unique: the key on the wire.
@@ -127,13 +131,15 @@ class BaseTask(Generic[T_co]):
     __slots__ = (
         "__weakref__",
         "_arrived",
+        "_causes",
         "_decode",
         "_error",
         "_handle",
         "_result",
+        "_untold_complete",
+        "_untold_created",
         "background",
         "callbacks",
-        "causes",
         "context",
         "failures",
         "function",
@@ -181,12 +187,15 @@ class BaseTask(Generic[T_co]):
         self.server: Any = None
         self.state = _PENDING
         self.progress: WorkStatus | None = None
-        #: ``{address: cause}`` of the servers tried for this attempt.
-        self.causes: dict[str, str] = {}
+        self._causes: dict[str, str] | None = None
         self.failures = 0
         #: Lists to which the task is appended whenever something happens to it.
         self.watchers: list[Any] | None = None
-        self._arrived: list[TaskEvent] = []
+        # Events that nobody has taken, but for the first and the last of a job that
+        # ends well: those are made again where somebody asks.
+        self._arrived: list[TaskEvent] | None = None
+        self._untold_created = False
+        self._untold_complete = False
         self._decode = decode
         self._result: bytes = b""
         self._error: GearmanError | None = None
@@ -201,6 +210,17 @@ class BaseTask(Generic[T_co]):
         state = self.state
         return state is _COMPLETE or state is _FAILED or state is _LOST
 
+    @property
+    def causes(self) -> dict[str, str]:
+        """``{address: cause}`` of the servers tried for this attempt."""
+        if self._causes is None:
+            self._causes = {}
+        return self._causes
+
+    def was_tried_at(self, address: Address) -> bool:
+        """Whether this server was tried for this attempt, and did not take it."""
+        return self._causes is not None and str(address) in self._causes
+
     # ── what happens ─────────────────────────────────────────────────────────
 
     def apply(self, event: Event) -> int:
@@ -211,7 +231,7 @@ class BaseTask(Generic[T_co]):
         """
         if isinstance(event, JobCreated):
             self._handle = event.handle
-            self._arrived.append(event)
+            self._untold_created = True
             if self.background:
                 self.state = _COMPLETE
                 return OVER
@@ -219,22 +239,22 @@ class BaseTask(Generic[T_co]):
             return GO_ON
         if isinstance(event, WorkComplete):
             self._result = event.data
-            self._arrived.append(event)
+            self._untold_complete = True
             self.state = _COMPLETE
             return OVER
         if isinstance(event, WorkData):
             self.state = _RUNNING
             if self.callbacks is None or self.callbacks.data is None:
-                self._arrived.append(event)
+                self._keep(event)
             return GO_ON
         if isinstance(event, WorkStatus):
             self.state = _RUNNING
             self.progress = event
-            self._arrived.append(event)
+            self._keep(event)
             return GO_ON
         if isinstance(event, WorkWarning):
             self.state = _RUNNING
-            self._arrived.append(event)
+            self._keep(event)
             return GO_ON
         if isinstance(event, WorkException):
             return self._failed(self._job_error(JobException, event.data), event)
@@ -264,15 +284,21 @@ class BaseTask(Generic[T_co]):
         self.state = _PENDING
         self.progress = None
         self._handle = b""
-        self._arrived.clear()
+        self._arrived = None
+        self._untold_created = False
+
+    def _keep(self, event: TaskEvent) -> None:
+        if self._arrived is None:
+            self._arrived = []
+        self._arrived.append(event)
 
     def _failed(self, error: GearmanError, event: TaskEvent | None) -> int:
         self.failures += 1
         if self.retry is not None and self.retry.wants(self.failures, error):
-            self.causes = {}
+            self._causes = None
             return AGAIN
         if event is not None:
-            self._arrived.append(event)
+            self._keep(event)
         self._error = error
         self.state = _LOST if isinstance(error, (JobLost, OutcomeUnknown)) else _FAILED
         return OVER
@@ -349,9 +375,23 @@ class BaseTask(Generic[T_co]):
 
     def take_events(self) -> list[TaskEvent]:
         """What has arrived since the last call; each event is given once."""
+        # Another thread may be hearing more: looked at from the last to the first, what
+        # it adds meanwhile is left for the next call, and never comes before its time.
+        complete = self._untold_complete
         arrived = self._arrived
-        self._arrived = []
-        return arrived
+        self._arrived = None
+        events: list[TaskEvent] = arrived if arrived is not None else []
+        if self._untold_created:
+            self._untold_created = False
+            events.insert(0, JobCreated(JobHandle(self._handle)))
+        if complete:
+            self._untold_complete = False
+            events.append(WorkComplete(self._result))
+        return events
+
+    def has_events(self) -> bool:
+        """Whether ``take_events`` would give any."""
+        return self._untold_created or self._untold_complete or self._arrived is not None
 
     def outcome(self) -> T_co:
         """The result of a task that is over.
@@ -365,7 +405,7 @@ class BaseTask(Generic[T_co]):
         if self._error is not None:
             raise self._error
         result = self._result
-        if len(self._arrived) > 2:
+        if self._arrived is not None:
             pieces = [event.data for event in self._arrived if isinstance(event, WorkData)]
             if pieces:
                 pieces.append(result)

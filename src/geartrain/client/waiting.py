@@ -97,7 +97,9 @@ class Task(BaseTask[T_co], Generic[T_co]):
             ServerError, ServerUnavailable, OutcomeUnknown: it was not accepted.
         """
         deadline = deadline_of(timeout)
-        if not self._client.engine.wait(lambda: self.handle_bytes or self.done(), deadline):
+        if not self.handle_bytes and not self._client.engine.wait(
+            lambda: self.handle_bytes or self.done(), deadline
+        ):
             raise self._not_created(seconds_of(timeout))
         if not self.handle_bytes and self.error is not None:
             raise self.error
@@ -121,7 +123,7 @@ class Task(BaseTask[T_co], Generic[T_co]):
                 yield event
             if over:
                 break
-            if not self._client.engine.wait(lambda: self._arrived or self.done(), deadline):
+            if not self._client.engine.wait(lambda: self.has_events() or self.done(), deadline):
                 raise self._too_late()
         if not told and self.error is not None:
             raise self.error
