@@ -137,3 +137,18 @@ def test_a_long_list_and_large_bodies_come_whole(queue: str) -> None:
     assert [d["body"] for d in exported[:1101]] == [str(n) for n in range(1101)]
     assert [len(d.get("body", "")) for d in exported[1101:]] == [3_000_000, 3_000_000, 0]
     assert len(exported[-1]["body_base64"]) == 4_000_000
+
+
+def test_a_large_workload_that_is_only_in_the_store_is_shown_whole(queue: str) -> None:
+    server = Server(OURS, "--queue", queue)
+    try:
+        wire = server.connect()
+        handle = wire.submit(b"f", b"x" * 200_000, b"", T.SUBMIT_JOB_BG).decode()
+        shown = one(wire, f"job show {handle}")
+        [listed] = objects(wire, "job list")
+        wire.close()
+    finally:
+        server.end()
+
+    assert (shown["body"], shown["size"]) == ("x" * 200_000, 200_000)
+    assert (listed["size"], listed["state"], listed["stored"]) == (200_000, "queued", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,3 +107,34 @@ def test_folder_that_cannot_be_written_is_said_and_jobs_are_refused(
     assert 800 < len(refused) < 2000
     assert {one.body.split(b"\0")[0] for one in refused} == {b"QUEUE_FULL"}
     assert "no file can be had" in caplog.text
+
+
+def test_jobs_are_found_in_memory_and_in_the_file_and_the_dead_are_kept(
+    dial: Dial, tmp_path: Path
+) -> None:
+    policy = ("f attempts=1 dead=yes durability=off",)
+    with EmbeddedServer(
+        max_memory=BUDGET, spill_dir=str(tmp_path), store_wait=20.0, policy=policy
+    ) as server:
+        wire = dial(server)
+        handles = fill(wire, 0, 5000)
+        # What is never written may be spilled all the same: it is a matter of room.
+        assert server.server.broker.state.paged > 500
+
+        wire.send_bytes(b"job list\n")
+        listed = [json.loads(line) for line in wire.read_list()]
+        assert {one["handle"].encode() for one in listed} == set(handles)
+        wire.send_bytes(b"why " + handles[-1] + b"\n")
+        assert json.loads(wire.read_line())["why"][0].startswith("It waits in the store")
+        worker = dial(server)
+        worker.can_do(b"f")
+        for _ in range(2000):
+            worker.send(T.GRAB_JOB)
+            handle = worker.receive().body.split(b"\0")[0]
+            worker.send(T.WORK_FAIL, handle)
+        worker.expect_nothing()
+
+        wire.send_bytes(b"dead export\n")
+        dead = [json.loads(line) for line in wire.read_list()]
+        assert len(dead) == 2000
+        assert all(one["body"] for one in dead)

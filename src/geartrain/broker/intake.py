@@ -123,7 +123,7 @@ def submit(
         # It belongs to the head of its line, and need not survive anything.
         keep = False
     soon = 0.0
-    if keep and function.policy is not None:
+    if keep and function.policy is not None and not rules.spills:
         if function.policy.durability == OFF:
             keep = False
         elif function.policy.durability == INTERVAL and when <= state.wall:

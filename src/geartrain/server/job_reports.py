@@ -119,7 +119,7 @@ class JobReports:
         """All that is known of a job, with its workload."""
         handle = self._broker.known_as(handle_in(question))
         job = self._broker.state.jobs.get(handle)
-        if job is not None and job.state != PAGED:
+        if job is not None and job.state != PAGED and not job.away:
             found = with_body(self._job(job), job.workload)
         else:
             facts = await self._find(handle)
@@ -239,7 +239,7 @@ class JobReports:
         handle = handle_of(self._prefix, facts.id)
         job = self._broker.state.jobs.get(handle)
         if job is not None and job.state != PAGED:
-            return self._job(job)
+            return {**self._job(job), "size": facts.size}
         where = {Where.ELSEWHERE: f"server {facts.server}"}.get(facts.where, "store")
         states = {
             Where.DELAYED: "delayed", Where.ELSEWHERE: "elsewhere", Where.MINE: "storing",

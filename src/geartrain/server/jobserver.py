@@ -29,7 +29,7 @@ from geartrain.broker.broker import Broker
 from geartrain.broker.state import HandleMaker, Rules
 from geartrain.errors import ConfigurationError
 from geartrain.frontends.port import Bounds, House, Question
-from geartrain.server.desk import Desk
+from geartrain.server.desk import DeadSet, Desk
 from geartrain.server.finding import Finder
 from geartrain.server.function_policies import read_policies
 from geartrain.server.job_reports import JobReports
@@ -211,8 +211,8 @@ class JobServer:
         url = StoreUrl.parse(queue.url)
         if url.scheme == MEMORY_SCHEME:
             url.only("spill-dir")
-            self._prepare_spill(url)
             dead = MemoryDead(self.broker, handles.prefix)
+            self._prepare_spill(url, dead)
             self._desk = Desk(dead, handles.prefix, self._send, _nothing)
             reports = JobReports(
                 self.broker, None, dead, handles.prefix, self._wall, lambda id: False
@@ -238,22 +238,22 @@ class JobServer:
         await writer.open()
         self._writer = writer
         self._desk = Desk(writer.store, handles.prefix, self._send, writer.backlog.pooled)
-        self._find_in(writer)
-        reports = JobReports(
-            self.broker, writer.store, writer.store, handles.prefix, self._wall, writer.is_over
-        )  # fmt: skip
-        self._desk.learn(reports.verbs())
+        self._find_in(writer, writer.store)
         left = sum(one.total for one in self.broker.state.functions.values())
         log.info("the queue is %s, %d jobs are in it", url.text, left)
 
-    def _find_in(self, writer: StoreWriter) -> None:
+    def _find_in(self, writer: StoreWriter, dead: DeadSet) -> None:
         """Have questions answered about jobs that are only in this writer's store."""
         prefix = self.broker.state.handles.prefix
         finder = Finder(writer.store, self.broker, prefix, writer.is_over, writer.backlog)
         assert self._desk is not None
         self._desk.learn(finder.verbs())
+        reports = JobReports(
+            self.broker, writer.store, dead, prefix, self._wall, writer.is_over
+        )  # fmt: skip
+        self._desk.learn(reports.verbs())
 
-    def _prepare_spill(self, url: StoreUrl) -> None:
+    def _prepare_spill(self, url: StoreUrl, dead: DeadSet) -> None:
         """Jobs in memory alone: be ready for when it runs short."""
         if not self.settings.max_memory:
             return
@@ -261,7 +261,7 @@ class JobServer:
 
         def opened(writer: StoreWriter) -> None:
             self._writer = writer
-            self._find_in(writer)
+            self._find_in(writer, dead)
 
         self.broker.rules.spills = True
         self._spill = Spill(
