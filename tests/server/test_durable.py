@@ -289,6 +289,15 @@ class Life:
                 self.done.append(job[4])
                 ended = [job[4]]
 
+    def queue(self, server: Server, count: int) -> None:
+        """Put jobs in line, far more than a server keeps in memory."""
+        wire = server.connect()
+        names = [b"ahead.%d" % number for number in range(count)]
+        wire.socket.sendall(b"".join(packet(T.SUBMIT_JOB_BG, b"f", b"", name) for name in names))
+        for name in names:
+            wire.created()
+            self.acknowledged.add(name)
+
     def finish(self, server: Server) -> None:
         """Do what is left."""
         wire = server.connect()
@@ -299,11 +308,13 @@ class Life:
         wire.expect_nothing()
 
 
-def live_and_die(folder: Path, rounds: int, seconds: float) -> None:
+def live_and_die(folder: Path, rounds: int, seconds: float, ahead: int = 0) -> None:
+    """Kill a server again and again; ``ahead`` jobs wait in line before all others."""
     chance = random.Random(rounds)
     life = Life(chance)
     end = time.monotonic() + seconds
     with serving(folder) as server:
+        life.queue(server, ahead)
         number = 0
         while number < rounds and time.monotonic() < end:
             number += 1
@@ -320,6 +331,10 @@ def live_and_die(folder: Path, rounds: int, seconds: float) -> None:
 
 def test_nothing_is_lost_when_the_server_is_killed_again_and_again(tmp_path: Path) -> None:
     live_and_die(tmp_path, 8, 40.0)
+
+
+def test_nothing_is_lost_when_it_is_killed_while_jobs_come_from_the_store(tmp_path: Path) -> None:
+    live_and_die(tmp_path, 5, 30.0, ahead=5000)
 
 
 @pytest.mark.chaos
