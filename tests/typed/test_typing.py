@@ -57,6 +57,31 @@ fetch.do("u") + 1  # E: Unsupported operand types
 await_me = fetch("u")
 await_me + 1  # E: Unsupported operand types for + ("Coroutine[Any, Any, bytes]"
 app.function(codecs="json")  # E: Unexpected keyword argument "codecs"
+
+client = geartrain.Client()
+assert_type(client.do("reverse", b"x", unique="u", timeout=2.5), bytes)
+assert_type(client.submit("reverse"), Task[bytes])
+assert_type(client.gather([client.submit("reverse")]), list[bytes])
+client.do("reverse", 12)  # E: Argument 2 to "do" of "Client" has incompatible type "int"
+client.do("reverse", uniqe="u")  # E: Unexpected keyword argument "uniqe" for "do" of "Client"
+client.do("reverse", priority="urgent")  # E: Argument "priority" to "do" of "Client" has incompatible type
+client.do_background("reverse", on_data=print)  # E: Unexpected keyword argument "on_data"
+client.do_background("reverse", when="tomorrow")  # E: Argument "when" to "do_background" of "Client" has incompatible type
+geartrain.Worker(pool="fibre")  # E: Argument "pool" to "Worker" has incompatible type
+
+worker = geartrain.AsyncWorker()
+
+@worker.function("wc", timeout=30)
+async def wc(job: geartrain.Job) -> str:
+    assert_type(await job.aio_client.do("reverse", job.workload), bytes)
+    job.send_status("1", 2)  # E: Argument 1 to "send_status" of "Job" has incompatible type "str"
+    return str(len(job.text()))
+
+async def main() -> None:
+    async with geartrain.AsyncClient() as aclient:
+        assert_type(await aclient.do("reverse"), bytes)
+        assert_type(await shrink.aio.do("a", "b", 1), str)
+        await shrink.aio.do("a")  # E: Missing positional arguments "dest", "width" in call to "do"
 """
 
 
