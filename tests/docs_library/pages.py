@@ -164,6 +164,12 @@ class Reader:
         port = str(self._server.port)
         return block.text.replace("4730", port) if block.language == "php" else block.text
 
+    @property
+    def _for_php(self) -> dict[str, str]:
+        # libgearman adds what the variable names to what the program says. So there would be
+        # two connections to one server, and now and then it waits at the wrong one.
+        return {k: v for k, v in self._environ.items() if k != "GEARMAN_SERVERS"}
+
     def _where(self, block: Block) -> str:
         return f"{self._page.name}, line {block.line}"
 
@@ -184,13 +190,14 @@ class Reader:
             path = self._folder / f"worker_{block.line}.{block.language}"
             path.write_text(self._at_our_port(block))
             commands = [[php() if block.language == "php" else sys.executable, str(path)]]
+        environ = self._for_php if block.language == "php" else self._environ
         for command in commands:
             log = (self._folder.parent / f"log-{len(self._running)}").open("wb")
             with log:
                 process = subprocess.Popen(
                     command,
                     cwd=self._folder,
-                    env=self._environ,
+                    env=environ,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -224,7 +231,7 @@ class Reader:
         ran = subprocess.run(
             [php(), str(path)],
             cwd=self._folder,
-            env=self._environ,
+            env=self._for_php,
             capture_output=True,
             text=True,
             timeout=patient(30),

@@ -144,3 +144,25 @@ async def test_async_functions_run_side_by_side(server: EmbeddedServer) -> None:
     await working
 
     assert sorted(places) == [0, 1, 2]
+
+
+async def test_a_job_on_a_loop_has_a_client_for_it_inline_too() -> None:
+    app = App()
+
+    @app.function
+    async def inner(n: int) -> int:
+        return n + 1
+
+    @app.function
+    async def outer(n: int) -> int:
+        data = await geartrain.current_job().aio_client.do("inner", b'{"n": %d}' % n)
+        return int(data)
+
+    @app.function
+    def plain(n: int) -> int:
+        return int(geartrain.current_job().client.do("inner", b'{"n": %d}' % n))
+
+    with app.inline():
+        assert await outer.aio.do(1) == 2
+    with app.inline():
+        assert await asyncio.to_thread(plain.do, 1) == 2

@@ -105,14 +105,21 @@ class Attempt:
         verdict: what the task asks for after its last event.
     """
 
-    def __init__(self, task: BaseTask[Any], app: Home, client: Client, on_a_loop: bool) -> None:
+    def __init__(
+        self,
+        task: BaseTask[Any],
+        app: Home,
+        client: Client,
+        aio_client: AsyncClient | None = None,
+    ) -> None:
         name = task.wire_function.decode().removeprefix(app.namespace)
         function = app.functions.get(name)
         if function is None:
             raise NoWorkers(task.function)
         self._task = task
         self.verdict = GO_ON
-        self.ability = Ability(name, handler_of(function.call, on_a_loop), 0, codec_of("bytes"))
+        handler = handler_of(function.call, aio_client is not None)
+        self.ability = Ability(name, handler, 0, codec_of("bytes"))
         task.server = _NOWHERE
         handle = JobHandle(b"H:inline:%d" % next(_count))
         self._tell(JobCreated(handle))
@@ -120,7 +127,17 @@ class Attempt:
             handle, FunctionName(task.wire_function), Unique(task.unique), task.workload
         )
         reducer = None if task.reducer is None else task.reducer.decode()
-        self.job = Job(InlineLink(self._tell), assigned, name, reducer, make_client=lambda: client)
+        self.job = Job(
+            InlineLink(self._tell),
+            assigned,
+            name,
+            reducer,
+            make_client=lambda: client,
+            # A plain function may wait here, on a loop or not: nothing else goes on inline.
+            make_aio_client=(lambda: aio_client)
+            if aio_client is not None and iscoroutinefunction(handler)
+            else None,
+        )
 
     def _tell(self, event: Event) -> None:
         if self.verdict != GO_ON:
@@ -148,7 +165,7 @@ class InlineEngine(Engine):
             NoWorkers: the app has no such function: nobody would ever do it.
         """
         while True:
-            attempt = Attempt(task, self._app, self._client, False)
+            attempt = Attempt(task, self._app, self._client)
             _let_out(do_job(attempt.ability, attempt.job))
             if attempt.verdict != AGAIN:
                 break
@@ -175,15 +192,16 @@ class InlineClient(Client):
 class InlineAsyncEngine(AsyncEngine):
     """The same on an event loop: coroutine functions run there, as with an ``AsyncWorker``."""
 
-    def __init__(self, app: Home) -> None:
+    def __init__(self, aio_client: AsyncClient, app: Home) -> None:
         super().__init__((_NOWHERE,), Routing((_NOWHERE,)), None, None, True)
         self._client = InlineClient(app)
+        self._aio_client = aio_client
         self._app = app
 
     async def submit(self, task: BaseTask[Any]) -> None:
         """Do the job; errors as of ``InlineEngine.submit``."""
         while True:
-            attempt = Attempt(task, self._app, self._client, True)
+            attempt = Attempt(task, self._app, self._client, self._aio_client)
             if iscoroutinefunction(attempt.ability.handler):
                 _let_out(await _do_job(attempt.ability, attempt.job))
             else:
@@ -208,7 +226,7 @@ class InlineAsyncClient(AsyncClient):
 
     def __init__(self, app: Home) -> None:
         super().__init__((_NOWHERE,), namespace=app.namespace)
-        self.engine = InlineAsyncEngine(app)
+        self.engine = InlineAsyncEngine(self, app)
 
 
 def _let_out(stopped: BaseException | None) -> None:
