@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import random
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar, cast
@@ -73,3 +75,20 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], *, within: float
             raise _overdue(condition, within, value)
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 0.05)
+
+
+def free_port() -> int:
+    """A port that nobody listens on.
+
+    Below the range from which the system takes ports for outgoing connections:
+    from that range some client of a test running beside us may have it by the
+    time the server binds it.
+    """
+    while True:
+        port = random.SystemRandom().randrange(12000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

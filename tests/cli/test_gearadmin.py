@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 
-from tests.cli.tools import ENVIRON, Server, Tools, command, free_port
-from tests.support import patient
+from tests.cli.tools import ENVIRON, Server, Tools, command
+from tests.support import free_port, patient
 
 
 def test_lists_are_the_servers_own_lines(tools: Tools) -> None:

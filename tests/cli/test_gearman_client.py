@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.tools import ENVIRON, Tools, command, free_port
-from tests.support import patient, wait_until
+from tests.cli.tools import ENVIRON, Tools, command
+from tests.support import free_port, patient, wait_until
 
 
 @pytest.fixture

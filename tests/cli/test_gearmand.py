@@ -17,9 +17,9 @@ import pytest
 
 from geartrain.cli.gearmand import build_parser, main, read_settings
 from geartrain.server.settings import Settings
-from tests.conformance.servers import free_port, python_environment
+from tests.conformance.servers import python_environment
 from tests.conformance.wire import Wire
-from tests.support import patient, wait_until
+from tests.support import free_port, patient, wait_until
 
 COMMAND = [sys.executable, "-m", "geartrain.cli.gearmand"]
 

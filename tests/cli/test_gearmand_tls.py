@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.cli.tools import ENVIRON, command, free_port
-from tests.support import patient, wait_until
+from tests.cli.tools import ENVIRON, command
+from tests.support import free_port, patient, wait_until
 
 
 class Secure:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
-from tests.support import patient, wait_until
+from tests.support import free_port, patient, wait_until
 
 #: Nothing of the caller's: servers are named in each command.
 ENVIRON = {
@@ -31,12 +31,6 @@ class Done:
 
 def command(tool: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"geartrain.cli.{tool}", *arguments]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Tools:

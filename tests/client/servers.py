@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from geartrain.transport.address import Address
 from geartrain.transport.sync import connect
 from geartrain.worker.connection import WorkerConnection
 from geartrain.worker.events import Echoed, JobAssigned
-from tests.support import patient, wait_until
+from tests.support import free_port, patient, wait_until
 
 C_SERVER = shutil.which("gearmand", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin") or ""
 
@@ -28,13 +27,6 @@ KINDS = [
     *(["ours"] if importlib.util.find_spec("geartrain.cli.gearmand") else []),
     *(["c"] if C_SERVER else []),
 ]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Server:

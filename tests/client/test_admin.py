@@ -26,7 +26,8 @@ from geartrain.errors import (
     ServerError,
     ServerUnavailable,
 )
-from tests.client.servers import RawWorker, Server, free_port
+from tests.client.servers import RawWorker, Server
+from tests.support import free_port
 
 
 def test_lists_of_every_server() -> None:

@@ -21,7 +21,8 @@ from geartrain.errors import (
     ServerUnavailable,
 )
 from geartrain.retry import Retry
-from tests.client.servers import KINDS, RawWorker, Server, free_port, raw_worker
+from tests.client.servers import KINDS, RawWorker, Server, raw_worker
+from tests.support import free_port
 
 
 @pytest.fixture

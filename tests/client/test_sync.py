@@ -33,8 +33,8 @@ from geartrain.errors import (
 )
 from geartrain.retry import Retry
 from geartrain.worker.connection import WorkerConnection
-from tests.client.servers import KINDS, RawWorker, Server, free_port, raw_worker
-from tests.support import patient, wait_until
+from tests.client.servers import KINDS, RawWorker, Server, raw_worker
+from tests.support import free_port, patient, wait_until
 
 
 @pytest.fixture

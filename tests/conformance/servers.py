@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +20,7 @@ from types import TracebackType
 import pytest
 
 from tests.conformance.wire import PATIENCE, Address, Wire
+from tests.support import free_port
 
 #: The servers that tests can ask for by name.
 OURS = "geartrain"
@@ -66,23 +65,6 @@ def command(kind: str) -> list[str]:
         absent("the C gearmand is not installed")
     assert path is not None
     return [path]
-
-
-def free_port() -> int:
-    """A port that nobody listens on.
-
-    Below the range from which the system takes ports for outgoing connections:
-    from that range some client of a test running beside us may have it by the
-    time the server binds it.
-    """
-    while True:
-        port = random.randrange(12000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Server:

@@ -27,7 +27,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
 
-from tests.support import patient
+from tests.support import free_port, patient
 
 _BLOCK = re.compile(
     r"^<!--\s*(?P<what>run|file:\s*(?P<name>\S+))\s*-->\n"
@@ -112,9 +112,7 @@ class Reader:
         self.folder.mkdir()
         self._commands = folder / "bin"
         self._commands.mkdir()
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = int(sock.getsockname()[1])
+        self.port = free_port()
         for name, module in _MODULES.items():
             self._command(name, f'exec "{sys.executable}" -m {module} "$@"')
         self._command("python", f'exec "{sys.executable}" "$@"')

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.servers import OURS, Server, absent, free_port
+from tests.conformance.servers import OURS, Server, absent
 from tests.conformance.wire import PATIENCE, Address, T, Wire
 from tests.interop.peer import FOREIGN_PYTHON, PEERS, Client, Worker, environment
 from tests.interop.test_tools import Tools
-from tests.support import wait_until
+from tests.support import free_port, wait_until
 
 PERL = "perl"
 GEAR = "gear"

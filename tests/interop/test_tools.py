@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.conformance.servers import OURS, C, Server, absent, free_port, python_environment
+from tests.conformance.servers import OURS, C, Server, absent, python_environment
 from tests.conformance.wire import PATIENCE, Packet, T, Wire
-from tests.support import wait_until
+from tests.support import free_port, wait_until
 
 #: Commands of the workers: (function, words).
 WORK: list[tuple[str, tuple[str, ...]]] = [

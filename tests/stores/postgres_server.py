@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -20,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import patient
+from tests.support import free_port, patient
 
 _numbers = count(1)
 
@@ -49,12 +48,6 @@ def skip_without() -> Path:
             pytest.fail("PostgreSQL and psycopg are required here: apt-get install postgresql")
         pytest.skip("no PostgreSQL here (apt-get install postgresql), or no psycopg")
     return folder
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def unprivileged() -> str | None:

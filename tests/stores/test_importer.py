@@ -19,8 +19,8 @@ from geartrain.stores.memory import MemoryStore
 from geartrain.stores.old_tables import OldJob, count_of, name_of, rows_of, understand
 from geartrain.stores.port import FIRST, QueueKey, StoreDown, StoreRefused
 from geartrain.testing.store_kit import FakeServer
-from tests.stores.postgres_server import Cluster, free_port
-from tests.support import patient, wait_until
+from tests.stores.postgres_server import Cluster
+from tests.support import free_port, patient, wait_until
 
 #: A time that fits the 32 bits of the PostgreSQL table.
 SOON = 2_000_000_000

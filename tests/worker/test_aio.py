@@ -14,8 +14,8 @@ from geartrain.client.events import WorkComplete, WorkData, WorkStatus
 from geartrain.errors import ConfigurationError, Fail, JobException, JobFailed, Requeue, StopWorker
 from geartrain.worker.aio import AsyncWorker
 from geartrain.worker.job import Job, Status, current_job
-from tests.client.servers import KINDS, Server, free_port
-from tests.support import patient
+from tests.client.servers import KINDS, Server
+from tests.support import free_port, patient
 
 
 @pytest.fixture

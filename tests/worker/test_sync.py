@@ -28,8 +28,8 @@ from geartrain.errors import (
 )
 from geartrain.worker.job import Job, Status, current_job
 from geartrain.worker.sync import Worker
-from tests.client.servers import KINDS, Server, free_port
-from tests.support import patient, wait_until
+from tests.client.servers import KINDS, Server
+from tests.support import free_port, patient, wait_until
 from tests.worker.conftest import Running
 
 
