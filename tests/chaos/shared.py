@@ -53,6 +53,7 @@ class Promise(NamedTuple):
     workload: bytes
     keyed: bool
     asked: float
+    answered: float
 
 
 class Member(Server):
@@ -157,7 +158,7 @@ class World:
         while self._submitting:
             batch = []
             # Now and then so many that they wait in line.
-            burst = 300 if chance.random() < 0.02 else 12
+            burst = 1000 if chance.random() < 0.02 else 12
             for _ in range(chance.randrange(1, burst)):
                 asked = time.monotonic()
                 workload = b"%d.%d" % (number, chance.getrandbits(60))
@@ -168,12 +169,12 @@ class World:
                 else:
                     kind = chance.choice((T.SUBMIT_JOB_BG, T.SUBMIT_JOB_HIGH_BG))
                     wire.send(kind, b"f", key, workload)
-                batch.append(Promise(workload, bool(key), asked))
-            for promise in batch:
+                batch.append((workload, bool(key), asked))
+            for one in batch:
                 heard = wire.receive()
                 if heard.number == T.JOB_CREATED:
                     with self._lock:
-                        self.promises[heard.body].append(promise)
+                        self.promises[heard.body].append(Promise(*one, time.monotonic()))
                 else:
                     assert heard.number == T.ERROR, heard
             time.sleep(chance.uniform(0.0, 0.05))
@@ -324,13 +325,15 @@ class World:
         ]
 
     def _excused(self, handle: bytes, first: Run, second: Run) -> bool:
-        # Its server was lost before the end was kept; or whoever took the job in did not
-        # hear that it was kept, and gave it to all once more, when it had been done.
-        # And what was joined where it was lost is done again, wherever it was done.
-        keyed = any(one.keyed for one in self.promises[handle])
-        return self.troubled(
-            None if keyed else first.server, first.began, first.ended
-        ) or self.troubled(self._origin(handle), first.began - LEASE, second.began)
+        promises = self.promises[handle]
+        # What was joined where it was lost is done again, wherever it was done.
+        keyed = any(one.keyed for one in promises)
+        if self.troubled(None if keyed else first.server, first.began, first.ended):
+            return True
+        if any(one.answered < first.began for one in promises):
+            return False
+        # Whoever took it in did not hear that it was kept, and gave it to all once more.
+        return self.troubled(self._origin(handle), first.began - LEASE, second.began)
 
     def _origin(self, handle: bytes) -> int | None:
         """The server that took this job in; None if its lease was too short to be seen."""
