@@ -148,9 +148,6 @@ def _tails(state: State) -> Iterator[str]:
                     yield f"{name}: {entry!r} does not wait behind"
                     continue
                 behind[entry.handle] += 1
-            handles = [entry.handle for entry in waiting if isinstance(entry, Job)]
-            if handles != sorted(handles):
-                yield f"{name}: those behind are not in order: {handles}"
             tail_lives = tail.ready or tail.coming or tail.asked
             if waiting and not tail_lives:
                 yield f"{name}: {len(waiting)} wait behind nobody"

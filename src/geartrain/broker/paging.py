@@ -49,7 +49,11 @@ def follow(state: State, job: Job) -> None:
 
 
 def stand_behind(tail: Tail, job: Job) -> None:
-    """Wait in memory until the tail has gone before; it is younger than all who do already."""
+    """Wait in memory until the tail has gone before.
+
+    It is younger than all who do already, or was still being stored when they came: then it
+    was not answered for before they were asked for, and may come after them.
+    """
     if tail.behind is None:
         tail.behind = Fifo()
     tail.behind.push(job)
