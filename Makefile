@@ -13,7 +13,7 @@ JOBS ?= 2
 PYTEST := $(PY) -m pytest
 SHARED := $(PYTEST) -n $(JOBS) --dist loadfile
 PYTHONS ?= 3.11 3.12 3.13
-OTHER_PYTHONS ?= 3.12 3.13
+OTHER_PYTHONS ?= 3.12
 
 # pytest ends with 5 when there was nothing to run: no fault for a suite that
 # is still to be written.
@@ -121,7 +121,7 @@ test-versions: ## the suite under each of PYTHONS that is on this machine, compi
 
 # What differs most between versions of Python: the plain files, on their own and
 # on sockets. The rest of the suite, and compiled, is what test-versions runs.
-OTHER_TESTS := $(wildcard tests/protocol tests/frontends tests/server tests/stores tests/client tests/worker tests/typed tests/test_*.py)
+OTHER_TESTS := $(wildcard tests/protocol tests/frontends tests/server tests/client tests/worker tests/typed tests/test_*.py)
 
 .PHONY: test-others
 test-others: ## the plain files under those of OTHER_PYTHONS that are on this machine
