@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for the answer to a last GRAB when a slot stops asking.
 LAST_ANSWER_SECONDS: Final = 5.0
+#: A signal that asks a sleeping worker to stop may be noticed so late, if luck has it.
+LONGEST_SLEEP_SECONDS: Final = 1.0
 #: Seconds to wait for a server's version.
 VERSION_SECONDS: Final = 2.0
 
@@ -324,8 +326,11 @@ class Slot:
                 self._read(link)
         if self._here:
             return
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        for number, _ in self._poll.poll(timeout):
+        # Python runs the handler of a signal that came just before poll() only after it.
+        seconds = LONGEST_SLEEP_SECONDS
+        if deadline is not None:
+            seconds = min(seconds, max(0.0, deadline - time.monotonic()))
+        for number, _ in self._poll.poll(seconds * 1000):
             polled = self._polled.get(number)
             if polled is None:
                 self._waker.recv(4096)
