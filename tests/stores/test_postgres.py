@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -494,3 +495,17 @@ async def failover(primary: Cluster, standby: Cluster) -> None:
     assert len(ran) - len(set(ran)) <= 200, "only what was in flight may run twice"
     for server in servers:
         await server.store.close()
+
+
+async def test_what_fails_when_nobody_waits_for_it_any_more_is_not_complained_of(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await open_server(place, "one")
+    adoption = asyncio.create_task(one.store.adopt())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    adoption.cancel()
+    await one.store.close()
+    await asyncio.wait([adoption])
+    gc.collect()
+    assert "never retrieved" not in caplog.text

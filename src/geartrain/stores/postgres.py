@@ -630,7 +630,18 @@ async def _nothing(db: Db) -> None:
 
 async def _whole(work: Awaitable[T]) -> T:
     """Go on to the end even if the caller is cancelled: what is sent cannot be called back."""
-    return await asyncio.shield(asyncio.ensure_future(work))
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_mark_seen)
+        raise
+
+
+def _mark_seen(task: asyncio.Future[T]) -> None:
+    """Nobody is left to whom its failure would matter: the store is being closed."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _dead(row: tuple[Any, ...]) -> DeadJob:
