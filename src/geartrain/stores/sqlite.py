@@ -225,9 +225,14 @@ class SqliteStore:
         try:
             self._connect()
             return self._new_lease()
-        except StoreDown as error:
+        except BaseException as error:
+            self._disconnect()
             cause = error.__cause__
-            if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF in _STALE:
+            if (
+                isinstance(error, StoreDown)
+                and isinstance(cause, sqlite3.Error)
+                and cause.sqlite_errorcode & 0xFF in _STALE
+            ):
                 raise StoreRefused(str(error)) from cause  # trying again changes nothing
             raise
 
@@ -238,9 +243,13 @@ class SqliteStore:
             self._reader = db
         else:
             db = open_file(self.path, cache_bytes=self._cache_bytes)
-            status = os.stat(self.path)
-            self._inode = (status.st_dev, status.st_ino)
-            self._reader = connect(self.path, cache_bytes=self._cache_bytes, read_only=True)
+            try:
+                status = os.stat(self.path)
+                self._inode = (status.st_dev, status.st_ino)
+                self._reader = connect(self.path, cache_bytes=self._cache_bytes, read_only=True)
+            except BaseException:
+                db.close()
+                raise
         self._writer = SqliteWriter(db, self._name, self._wall)
         self._recall()
         self._stale = False

@@ -64,11 +64,15 @@ def connect(path: Path, *, cache_bytes: int, read_only: bool = False) -> sqlite3
     """One connection with the settings that every connection needs."""
     # Transactions are begun by hand; the lanes keep threads apart.
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1e3)
-    db.execute(f"PRAGMA cache_size = -{cache_bytes // 1024}")
-    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    db.execute("PRAGMA synchronous = FULL")
-    if read_only:
-        db.execute("PRAGMA query_only = 1")
+    try:
+        db.execute(f"PRAGMA cache_size = -{cache_bytes // 1024}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        db.execute("PRAGMA synchronous = FULL")
+        if read_only:
+            db.execute("PRAGMA query_only = 1")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
