@@ -42,6 +42,7 @@ HOT = [
     "src/geartrain/server/session.py",
     "src/geartrain/server/store_rows.py",
     "src/geartrain/server/tls_session.py",
+    "src/geartrain/client/channel.py",
     "src/geartrain/client/connection.py",
     "src/geartrain/client/events.py",
     "src/geartrain/client/engine.py",

@@ -22,6 +22,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from geartrain._native import mypyc_attr
+from geartrain.client.channel import Channel, Question
 from geartrain.client.connection import ClientConnection
 from geartrain.client.events import Event, Lost, Numbered
 from geartrain.client.routing import Routing
@@ -29,7 +30,7 @@ from geartrain.client.task import AGAIN, GO_ON, MOVE, OVER, BaseTask
 from geartrain.errors import ConnectTimeout, GearmanError, ProtocolError, ServerUnavailable
 from geartrain.transport.address import Address
 from geartrain.transport.servers import ServerBook
-from geartrain.transport.sync import Stream, TlsStream, connect
+from geartrain.transport.sync import TlsStream, connect
 
 if TYPE_CHECKING:
     import ssl
@@ -42,33 +43,6 @@ QUIET_SECONDS: Final = 0.5
 #: What a batch has gathered leaves when there is so much of it: a few system calls
 #: for a thousand jobs, and the server begins before the last of them is made.
 BATCH_BYTES: Final = 16 * 1024
-
-
-class Question:
-    """A request that is no job, and its one answer."""
-
-    __slots__ = ("answer",)
-
-    def __init__(self) -> None:
-        self.answer: Event | None = None
-
-    def done(self) -> bool:
-        """Whether the answer is there."""
-        return self.answer is not None
-
-
-class Channel:
-    """The conversation with one server."""
-
-    __slots__ = ("address", "connection", "requests", "stream", "used_at")
-
-    def __init__(self, address: Address, connection: ClientConnection, stream: Stream) -> None:
-        self.address = address
-        self.connection = connection
-        self.stream = stream
-        #: ``{request: who asked}``, until its last event.
-        self.requests: dict[int, BaseTask[Any] | Question] = {}
-        self.used_at = 0.0
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -641,8 +615,8 @@ class Engine:
         if self._waker is not None and self._leader:
             try:
                 self._waker[1].send(b"w")
-            except OSError:
-                pass
+            except BlockingIOError:
+                return  # it is full of wakings
 
     def close(self) -> None:
         """Hang up everywhere. Queued foreground jobs are dropped by their servers."""

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, get_args
 
+from geartrain.client.channel import Question
 from geartrain.client.connection import ClientConnection
-from geartrain.client.engine import Engine, Question
+from geartrain.client.engine import Engine
 from geartrain.client.events import (
     EchoReply,
     Event,

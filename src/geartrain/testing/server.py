@@ -12,6 +12,7 @@ or, in a coroutine, ``async with EmbeddedServer() as server``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import threading
 from collections.abc import Callable
@@ -84,7 +85,9 @@ class EmbeddedServer:
         if self._thread is None:
             return
         if self._loop is not None and self._server is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._server.end)
+            # A loop that is closed by now: the server has just ended by itself.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._server.end)
         self._thread.join(_PATIENCE)
         if self._thread.is_alive():
             raise RuntimeError(f"the embedded server did not stop within {_PATIENCE} seconds")

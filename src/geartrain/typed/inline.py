@@ -15,8 +15,9 @@ from typing import Any
 
 from geartrain.client.aio import AsyncClient
 from geartrain.client.aio_engine import AsyncEngine, AsyncQuestion
+from geartrain.client.channel import Question
 from geartrain.client.connection import ClientConnection
-from geartrain.client.engine import Engine, Question
+from geartrain.client.engine import Engine
 from geartrain.client.events import (
     CREATED,
     Event,
