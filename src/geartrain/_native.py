@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["i32", "i64", "mypyc_attr", "trait", "u8"]
+__all__ = ["i32", "i64", "mypyc_attr", "take_signals", "trait", "u8"]
 
 if TYPE_CHECKING:
     from mypy_extensions import i32, i64, mypyc_attr, trait, u8
@@ -28,3 +28,13 @@ else:
     def trait(cls):
         """Give the class back as it is."""
         return cls
+
+
+def take_signals() -> None:
+    """Let the handlers of signals run that have come meanwhile.
+
+    The interpreter runs them between its own instructions, which compiled code does
+    not have: a loop of it that is interrupted while it computes, and not in a system
+    call, would never hear of a signal. So a loop that waits calls this, which stays
+    interpreted and does nothing else.
+    """

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
-from geartrain._native import mypyc_attr
+from geartrain._native import mypyc_attr, take_signals
 from geartrain.client.channel import Channel, Question
 from geartrain.client.connection import ClientConnection
 from geartrain.client.events import Event, Lost, Numbered
@@ -397,6 +397,7 @@ class Engine:
 
     def _step(self, deadline: float | None) -> bool:
         """Wait once for anything, and deal with it; False: the deadline came first."""
+        take_signals()
         self._run_calls()
         end = deadline
         if self._again:

@@ -25,6 +25,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from geartrain._native import take_signals
 from geartrain.client.handle import Handle
 from geartrain.errors import ConnectTimeout, ProtocolError, ServerUnavailable
 from geartrain.transport.address import Address
@@ -326,7 +327,8 @@ class Slot:
                 self._read(link)
         if self._here:
             return
-        # Python runs the handler of a signal that came just before poll() only after it.
+        # The handler of a signal that comes between this line and poll() runs after it.
+        take_signals()
         seconds = LONGEST_SLEEP_SECONDS
         if deadline is not None:
             seconds = min(seconds, max(0.0, deadline - time.monotonic()))
