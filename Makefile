@@ -11,7 +11,7 @@ SEED ?= 1
 # Processes that share a suite, file by file. Much of a test is waiting.
 JOBS ?= 2
 PYTEST := $(PY) -m pytest
-SHARED := $(PYTEST) -n $(JOBS) --dist loadfile
+SHARED := PY=$(PY) JOBS=$(JOBS) tools/suite.sh
 PYTHONS ?= 3.11 3.12 3.13
 OTHER_PYTHONS ?= 3.12
 

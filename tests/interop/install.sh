@@ -15,6 +15,14 @@ PYPI="gear==0.16.0 pygearman==0.2.6"
 
 say() { echo "interop: $*" >&2; }
 
+# Processes that share a suite come at the same time: one installs, the others find it done.
+mkdir -p "$cache"
+[ -e "$cache/.gitignore" ] || echo '*' >"$cache/.gitignore"
+if command -v flock >/dev/null 2>&1; then
+    exec 9>"$cache/.lock"
+    flock 9
+fi
+
 # ── Debian ───────────────────────────────────────────────────────────────────
 
 missing=""
@@ -52,9 +60,6 @@ if [ -n "$missing" ]; then
 fi
 
 # ── npm and PyPI ─────────────────────────────────────────────────────────────
-
-mkdir -p "$cache"
-[ -e "$cache/.gitignore" ] || echo '*' >"$cache/.gitignore"
 
 stamp=$cache/npm/.installed
 if command -v npm >/dev/null && [ "$(cat "$stamp" 2>/dev/null)" != "$NPM" ]; then
