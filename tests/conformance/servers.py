@@ -133,8 +133,12 @@ class Server:
             # Whoever answers must be the process just started, not a server
             # that somebody else has put on the same port meanwhile.
             wire.send_bytes(b"getpid\n")
-            answer = wire.read_line()
-            wire.close()
+            try:
+                answer = wire.read_line()
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{self.kind} said:\n{self.log()}") from error
+            finally:
+                wire.close()
             assert answer == b"OK %d\n" % process.pid, f"a stranger answered: {answer!r}"
             return
 
