@@ -397,11 +397,12 @@ async def test_a_long_queue_given_back_shrinks_the_file(one: FakeServer, tmp_pat
     assert (tmp_path / "jobs.db").stat().st_size < full / 2
 
 
-async def test_room_is_a_share(one: FakeServer) -> None:
+async def test_room_is_that_of_the_folder_of_the_file(one: FakeServer, tmp_path: Path) -> None:
     room = one.store.room()
 
     assert room is not None
-    assert 0 <= room <= 1
+    assert room.folder == str(tmp_path)
+    assert 0 <= room.free < room.size
 
 
 async def test_a_closed_store_says_so(one: FakeServer) -> None:

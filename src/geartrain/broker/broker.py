@@ -101,6 +101,10 @@ class Broker:
         """Whether jobs stay in memory again, because the file is needed no longer."""
         return spilling.end(self.state)
 
+    def disk_is_short(self, why: bytes) -> None:
+        """Background jobs that have to be written are refused with this text; empty: taken again."""
+        self.state.no_room = why
+
     def relieved(self) -> list[Peer]:
         """Those who are to be read from again."""
         return budget.relieved(self.state)

@@ -23,6 +23,7 @@ from geartrain.broker.tables import (
     KEPT,
     PAGED,
     STORING,
+    UNKEPT,
     Ask,
     Function,
     Job,
@@ -69,16 +70,21 @@ def submit(
         by_workload = unique == b"-" and len(workload) > 0
         twin = function.by_workload.get(workload) if by_workload else function.uniques.get(unique)
         if twin is not None and (by_workload or unique != b"-"):
+            keep = (
+                background
+                and rules.durable
+                and not rules.spills
+                and (twin.kept != KEPT or state.fenced)
+                and (function.policy is None or function.policy.durability != OFF)
+            )
+            if keep and state.no_room and twin.kept == UNKEPT:
+                _refuse(state, peer, ticket, b"QUEUE_FULL", state.no_room)
+                return
             state.counters.coalesced += 1
             if background:
                 # From here on it must run, whoever leaves.
                 twin.background = True
-                if (
-                    rules.durable
-                    and not rules.spills
-                    and (twin.kept != KEPT or state.fenced)
-                    and (function.policy is None or function.policy.durability != OFF)
-                ):
+                if keep:
                     state.keep(twin, peer)
                     return
             else:
@@ -131,6 +137,9 @@ def submit(
             if has_room(state, tail_of(function, priority)):
                 soon = function.policy.interval
     if keep:
+        if state.no_room:
+            _refuse(state, peer, ticket, b"QUEUE_FULL", state.no_room)
+            return
         state.handles.keep_pace(state.wall)
     cost = len(workload) + len(unique) + len(reducer) + JOB_OVERHEAD_BYTES
     if rules.max_memory_bytes and not admits(state, peer, cost):

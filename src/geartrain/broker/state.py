@@ -318,6 +318,8 @@ class State:
         self.fresh = False
         #: There is something in these lists.
         self.wishes = False
+        #: Why nothing that has to be written is taken; empty while it is.
+        self.no_room = b""
         #: Up to when stored jobs may be handed out, by the steady clock; see ``fencing``.
         self.tenure = FOR_EVER
         #: It has run out.

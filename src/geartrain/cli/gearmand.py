@@ -140,9 +140,11 @@ def build_parser() -> _Parser:
         if meta["kind"] == s.FLAG:
             extra["action"] = "store_true"
         else:
-            extra["metavar"] = meta["metavar"] or {"seconds": "TIME", "bytes": "SIZE"}.get(
-                meta["kind"], "N"
-            )
+            extra["metavar"] = meta["metavar"] or {
+                "seconds": "TIME",
+                "bytes": "SIZE",
+                "space": "SIZE",
+            }.get(meta["kind"], "N")
             if meta["kind"] == s.TEXTS:
                 extra["action"] = "append"
         groups[table].add_argument(*flags, **extra)

@@ -172,9 +172,13 @@ def reference() -> str:
             meta = one.metadata
             short = f" `-{meta['short']}`" if meta["short"] else ""
             help = str(meta["help"]).replace("|", "\\|").replace("<", "&lt;")
-            kind = {s.FLAG: "yes or no", s.COUNT: "number", s.SIZE: "size", s.TIME: "time"}.get(
-                meta["kind"], meta["kind"]
-            )
+            kind = {
+                s.FLAG: "yes or no",
+                s.COUNT: "number",
+                s.SIZE: "size",
+                s.TIME: "time",
+                s.SPACE: "size or %",
+            }.get(meta["kind"], meta["kind"])
             if meta["key"]:
                 short += f", in the file `{meta['key']}`"
             parts.append(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from geartrain.frontends.port import Question
 from geartrain.server.desk_words import (
@@ -27,7 +27,7 @@ from geartrain.server.desk_words import (
     text_of,
 )
 from geartrain.stores.ids import handle_of, id_of, made_at
-from geartrain.stores.port import DeadJob, JobId, QueueKey, StoreError
+from geartrain.stores.port import DeadJob, DeadSet, JobId, QueueKey, StoreError
 
 log = logging.getLogger("geartrain.server")
 
@@ -36,30 +36,6 @@ PAGE: Final = 500
 EXPORT_PAGE: Final = 100
 #: Bodies in one piece of an export, unless a single one is larger.
 EXPORT_BYTES: Final = 4 * 2**20
-
-
-class DeadSet(Protocol):
-    """Where jobs are kept that were given up: the four verbs of ``QueueStore`` for them."""
-
-    async def dead_list(
-        self,
-        tenant: str | None,
-        after: JobId,
-        limit: int,
-        *,
-        function: bytes | None = None,
-        bodies: bool = False,
-    ) -> Sequence[DeadJob]:
-        """One page."""
-
-    async def dead_show(self, id: JobId) -> DeadJob | None:
-        """One job, with its body."""
-
-    async def dead_retry(self, ids: Sequence[JobId]) -> Sequence[JobId]:
-        """Make them ready again; those that are."""
-
-    async def dead_delete(self, ids: Sequence[JobId]) -> int:
-        """Forget them; how many there were."""
 
 
 class Desk:

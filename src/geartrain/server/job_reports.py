@@ -15,7 +15,6 @@ from geartrain.broker.broker import Broker
 from geartrain.broker.explaining import queue_of, span, why
 from geartrain.broker.tables import DELAYED, KEPT, PAGED, RUNNING, STORING, Job
 from geartrain.frontends.port import Question
-from geartrain.server.desk import DeadSet
 from geartrain.server.desk_words import (
     BadQuestion,
     Object,
@@ -27,7 +26,7 @@ from geartrain.server.desk_words import (
     with_body,
 )
 from geartrain.stores.ids import handle_of, id_of, made_at
-from geartrain.stores.port import JobFacts, JobId, QueueStore, Where
+from geartrain.stores.port import DeadSet, JobFacts, JobId, QueueStore, Where
 from geartrain.terms import PRIORITY_NAMES
 
 #: Objects in one piece of a list.

@@ -29,7 +29,8 @@ from geartrain.broker.broker import Broker
 from geartrain.broker.state import HandleMaker, Rules
 from geartrain.errors import ConfigurationError
 from geartrain.frontends.port import Bounds, House, Question
-from geartrain.server.desk import DeadSet, Desk
+from geartrain.server.desk import Desk
+from geartrain.server.disk import DiskWatch
 from geartrain.server.finding import Finder
 from geartrain.server.function_policies import read_policies
 from geartrain.server.job_reports import JobReports
@@ -46,7 +47,7 @@ from geartrain.server.store_writer import StoreWriter
 from geartrain.server.tls_context import tls_context, verification
 from geartrain.server.tls_session import LOOK_SECONDS, Door
 from geartrain.stores import registry
-from geartrain.stores.port import QueueKey
+from geartrain.stores.port import DeadSet, QueueKey, QueueStore
 from geartrain.stores.sqlite import spill_store
 from geartrain.stores.url import StoreUrl
 
@@ -119,6 +120,7 @@ class JobServer:
         self._writer: StoreWriter | None = None
         self._desk: Desk | None = None
         self._spill: Spill | None = None
+        self._disk: DiskWatch | None = None
         self._inherit = inherit
         self._inherited = False
         self.addresses: list[tuple[str, int] | str] = []
@@ -237,10 +239,15 @@ class JobServer:
         self.broker.rules.buries = True
         await writer.open()
         self._writer = writer
+        self._watch_disk(writer.store)
         self._desk = Desk(writer.store, handles.prefix, self._send, writer.backlog.pooled)
         self._find_in(writer, writer.store)
         left = sum(one.total for one in self.broker.state.functions.values())
         log.info("the queue is %s, %d jobs are in it", url.text, left)
+
+    def _watch_disk(self, store: QueueStore) -> None:
+        self._disk = DiskWatch(self.broker, store.room, self.settings.min_free)
+        self._disk.start()
 
     def _find_in(self, writer: StoreWriter, dead: DeadSet) -> None:
         """Have questions answered about jobs that are only in this writer's store."""
@@ -258,6 +265,7 @@ class JobServer:
         if not self.settings.max_memory:
             return
         folder = self.settings.spill_dir or url.options.get("spill-dir")
+        self._watch_disk(spill_store(folder))
 
         def opened(writer: StoreWriter) -> None:
             self._writer = writer
@@ -314,6 +322,8 @@ class JobServer:
             loop.hosted.leave()
         else:
             loop.remove_reader(reactor.fileno())
+        if self._disk is not None:
+            self._disk.stop()
         if self._desk is not None:
             await self._desk.close()
         if self._spill is not None:

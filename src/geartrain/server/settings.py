@@ -28,6 +28,8 @@ FLAG: Final = "flag"
 TEXTS: Final = "texts"
 LEVEL: Final = "level"
 CHOICE: Final = "choice"
+#: Room on a disk: a size, or a part of it such as ``5%``; kept as text.
+SPACE: Final = "space"
 
 LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 
@@ -211,6 +213,11 @@ class Settings:
         5.0, TIME, "a background submission waits so long for a queue that is down, before it is"
         " refused", table="queue", least=0,
     )  # fmt: skip
+    min_free: str = setting(
+        "32MiB", SPACE, "room that is left on the disk of the queue, as a size or as a part of it such"
+        " as 5%: while there is less, background jobs that would be written are refused; 0: none",
+        table="queue",
+    )  # fmt: skip
     queue_type: str = setting(
         "", TEXT, "the C server's name for a queue: builtin, libsqlite3 or Postgres; better"
         " say --queue", table="queue", short="q", metavar="NAME",
@@ -359,6 +366,10 @@ def read_value(name: str, value: object, source: str) -> object:
         if isinstance(value, str) and value in choices:
             return value
         want = "one of " + " ".join(choice for choice in choices if choice)
+    elif kind == SPACE:
+        if _is_space(value):
+            return str(value).strip()
+        want = "a size such as 64MiB or 1G, or a part of the disk such as 5%"
     elif kind == TEXT:
         if isinstance(value, (str, int)) and not isinstance(value, bool):
             return str(value)
@@ -418,6 +429,14 @@ def _with_unit(value: object, units: Mapping[str, float]) -> float | None:
     if match is None or match[2].lower() not in units:
         return None
     return float(match[1]) * units[match[2].lower()]
+
+
+def _is_space(value: object) -> bool:
+    """Whether this is a part of a disk, or a size."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?\s*%", value.strip()):
+        return True
+    size = _with_unit(value, _SIZE_UNITS)
+    return size is not None and size >= 0
 
 
 def read_toml(path: str) -> dict[str, object]:

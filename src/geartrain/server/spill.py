@@ -81,6 +81,7 @@ class Spill:
     async def _spill(self) -> None:
         if self._writer is None:
             self._writer = await self._open()
+        await self._disk_has_room()
         log.warning(
             "more than 70 %% of max-memory is used: background jobs go to a file in %s",
             self._folder,
@@ -93,6 +94,13 @@ class Spill:
                 log.info("there is room in memory again for all background jobs")
                 self._task = None
                 return
+
+    async def _disk_has_room(self) -> None:
+        """Nothing is begun on a disk that is nearly full (``disk``)."""
+        while True:
+            if not self._broker.state.no_room:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _open(self) -> StoreWriter:
         """Open the file, however long that takes; meanwhile the budget does what it can."""

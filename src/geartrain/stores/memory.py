@@ -36,6 +36,7 @@ from geartrain.stores.port import (
     Placement,
     QueueKey,
     Renewed,
+    Room,
     StoredJob,
     StoreDown,
     StoreRefused,
@@ -430,7 +431,7 @@ class MemoryStore:
                 for queue in dict.fromkeys(queues):
                     store._call(queue)
 
-    def room(self) -> float | None:
+    def room(self) -> Room | None:
         return None
 
     async def tidy(self) -> bool:

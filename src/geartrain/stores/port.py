@@ -129,6 +129,17 @@ class Give(NamedTuple):
     attempts: int | None = None
 
 
+class Room(NamedTuple):
+    """A disk that a store grows on."""
+
+    #: What people know it by: a folder on it.
+    folder: str
+    #: Bytes that are left for a program like us.
+    free: int
+    #: Bytes that there are in all.
+    size: int
+
+
 class Committed(NamedTuple):
     """The answer to one ``commit``."""
 
@@ -258,7 +269,35 @@ class LeaseLost(StoreError):
 # ── the port ─────────────────────────────────────────────────────────────────
 
 
-class QueueStore(Protocol):
+class DeadSet(Protocol):
+    """Where jobs are that were given up, until somebody decides about them."""
+
+    async def dead_list(
+        self,
+        tenant: str | None,
+        after: JobId,
+        limit: int,
+        *,
+        function: bytes | None = None,
+        bodies: bool = False,
+    ) -> Sequence[DeadJob]:
+        """One page of the dead set, by id, above ``after``; with bodies it is an export."""
+
+    async def dead_show(self, id: JobId) -> DeadJob | None:
+        """One job of the dead set, with its body."""
+
+    async def dead_retry(self, ids: Sequence[JobId]) -> Sequence[JobId]:
+        """Move dead jobs to the pool, their attempts forgotten.
+
+        Returns:
+            Those that went. A job stays dead if another has its key by now.
+        """
+
+    async def dead_delete(self, ids: Sequence[JobId]) -> int:
+        """Forget dead jobs for good; returns how many there were."""
+
+
+class QueueStore(DeadSet, Protocol):
     """Keeps background jobs across restarts, for one server or for many.
 
     One task calls ``commit``, one at a time; the others may run beside it.
@@ -384,32 +423,11 @@ class QueueStore(Protocol):
         A hint: it may come late, twice or not at all.
         """
 
-    async def dead_list(
-        self,
-        tenant: str | None,
-        after: JobId,
-        limit: int,
-        *,
-        function: bytes | None = None,
-        bodies: bool = False,
-    ) -> Sequence[DeadJob]:
-        """One page of the dead set, by id, above ``after``; with bodies it is an export."""
+    def room(self) -> Room | None:
+        """The disk that it grows on; None if that is not for this side to know.
 
-    async def dead_show(self, id: JobId) -> DeadJob | None:
-        """One job of the dead set, with its body."""
-
-    async def dead_retry(self, ids: Sequence[JobId]) -> Sequence[JobId]:
-        """Move dead jobs to the pool, their attempts forgotten.
-
-        Returns:
-            Those that went. A job stays dead if another has its key by now.
+        Asked before it is open as well, and often. ``min-free`` is about it.
         """
-
-    async def dead_delete(self, ids: Sequence[JobId]) -> int:
-        """Forget dead jobs for good; returns how many there were."""
-
-    def room(self) -> float | None:
-        """Share of the disk that is free, 0 to 1; None if that is not for this side to know."""
 
     async def tidy(self) -> bool:
         """A little housekeeping. Call it about once a second when there is nothing else to do.

@@ -42,6 +42,7 @@ from geartrain.stores.port import (
     Placement,
     QueueKey,
     Renewed,
+    Room,
     StoredJob,
     StoreDown,
     StoreError,
@@ -609,7 +610,7 @@ class PostgresStore:
 
     # ── housekeeping ─────────────────────────────────────────────────────────
 
-    def room(self) -> float | None:
+    def room(self) -> Room | None:
         return None
 
     async def tidy(self) -> bool:

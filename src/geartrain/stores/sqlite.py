@@ -56,6 +56,7 @@ from geartrain.stores.port import (
     Placement,
     QueueKey,
     Renewed,
+    Room,
     StoredJob,
     StoreDown,
     StoreRefused,
@@ -632,13 +633,13 @@ class SqliteStore:
 
     # ── housekeeping ─────────────────────────────────────────────────────────
 
-    def room(self) -> float | None:
-        folder = self.path.parent if self.path else (self._spill_folder or tempfile.gettempdir())
+    def room(self) -> Room | None:
+        folder = str(self.path.parent if self.path else self._spill_folder or tempfile.gettempdir())
         try:
             disk = os.statvfs(folder)
         except OSError:
             return None
-        return disk.f_bavail / disk.f_blocks if disk.f_blocks else None
+        return Room(folder, disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
 
     async def tidy(self) -> bool:
         writer = self._writer
