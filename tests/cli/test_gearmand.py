@@ -527,6 +527,37 @@ def test_it_becomes_another_user_once_its_sockets_are_open(start: type[Started])
     assert server.end() == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_unix_socket_belongs_to_the_user_whom_the_server_becomes(
+    start: type[Started], tmp_path: Path
+) -> None:
+    path = tmp_path / "sock"
+    server = start("-u", "nobody", "-L", f"unix:{path}")  # type: ignore[arg-type]
+    server.wire().close()
+
+    entry = pwd.getpwnam("nobody")
+    found = path.stat()
+    assert (found.st_uid, found.st_gid) == (entry.pw_uid, entry.pw_gid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_unix_socket_that_the_new_user_may_not_remove_is_told(
+    start: type[Started], tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    path = tmp_path / "sock"
+    words = ("-u", "nobody", "-L", f"unix:{path}")
+    server = start(*words)  # type: ignore[arg-type]
+    server.wire().close()
+
+    assert server.end() == 0
+
+    assert f"cannot remove unix socket {path}: Permission denied; it is stale now" in server.log()
+    assert path.exists()
+    again = start(*words)  # type: ignore[arg-type]
+    again.wire().close()  # root has taken it away, as the log promised
+
+
 # ── systemd ──────────────────────────────────────────────────────────────────
 
 

@@ -105,6 +105,12 @@ class Tools:
                 process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+            # Until the server has noticed, the next worker of these functions would
+            # be counted as this one, and waited for in vain.
+            wait_until(
+                lambda: all(self._workers(name) <= count for name, count in before.items()),
+                within=15,
+            )
 
     def _workers(self, function: bytes) -> int:
         wire = self.server.connect()

@@ -433,6 +433,41 @@ def test_unix_socket_of_a_living_server_is_left_alone(tmp_path: Path) -> None:
         assert speak(socket.AF_UNIX, path).startswith(b"OK")
 
 
+def test_unix_socket_whose_server_is_too_busy_to_answer_is_left_alone(tmp_path: Path) -> None:
+    path = str(tmp_path / "gear.sock")
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(path)
+        busy.listen(0)
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.connect(path)  # the backlog is full now
+
+        with pytest.raises(ConfigurationError, match="a server answers there"):
+            EmbeddedServer(listen=(f"unix:{path}",)).start()
+
+    assert Path(path).exists()
+
+
+def test_unix_socket_of_a_server_that_cannot_open_all_its_doors_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "gear.sock"
+    with pytest.raises(ConfigurationError, match="no/such"):
+        EmbeddedServer(listen=(f"unix:{path}", "unix:/no/such/folder/gear.sock")).start()
+
+    assert not path.exists()
+
+
+def test_unix_socket_that_another_server_has_made_in_our_place_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "gear.sock"
+    with EmbeddedServer(listen=(f"unix:{path}",)) as first:
+        path.rename(tmp_path / "moved")  # as somebody does who starts the next one early
+        with EmbeddedServer(listen=(f"unix:{path}",)):
+            first.stop()
+
+            assert speak(socket.AF_UNIX, str(path)).startswith(b"OK")
+
+
 def test_who_goes_without_a_word_on_a_unix_socket_while_answers_wait_is_forgotten(
     tmp_path: Path,
 ) -> None:

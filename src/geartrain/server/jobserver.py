@@ -13,7 +13,6 @@ who waits for the sockets.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -35,7 +34,12 @@ from geartrain.server.finding import Finder
 from geartrain.server.function_policies import read_policies
 from geartrain.server.job_reports import JobReports
 from geartrain.server.lifecycle import Allocator
-from geartrain.server.listener import inherited_listeners, open_listeners, tune
+from geartrain.server.listener import (
+    close_listeners,
+    inherited_listeners,
+    open_listeners,
+    tune,
+)
 from geartrain.server.loop import HostedLoop
 from geartrain.server.memory_dead import MemoryDead
 from geartrain.server.queues import MEMORY_SCHEME, choose
@@ -122,7 +126,6 @@ class JobServer:
         self._spill: Spill | None = None
         self._disk: DiskWatch | None = None
         self._inherit = inherit
-        self._inherited = False
         self.addresses: list[tuple[str, int] | str] = []
         rules, handles = _rules(self.settings), _handles(self.settings)
         self.broker = Broker(rules, handles, random.random)
@@ -154,9 +157,8 @@ class JobServer:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self.broker.tick(self._wall(), self._steady())
-        listeners = inherited_listeners(os.environ, os.getpid()) if self._inherit else []
-        self._inherited = bool(listeners)
-        self._listeners = listeners or open_listeners(self.settings)
+        inherited = inherited_listeners(os.environ, os.getpid()) if self._inherit else []
+        self._listeners = inherited or open_listeners(self.settings)
         bounds = Bounds()
         bounds.max_packet_bytes = self.settings.max_packet_bytes
         bounds.pause_output_bytes = self.settings.pause_output
@@ -170,7 +172,7 @@ class JobServer:
                 self._settle()
             await self._open_queue()
         except BaseException:
-            self._close_listeners()
+            close_listeners(self._listeners)
             raise
         reactor = Reactor(
             house,
@@ -284,14 +286,6 @@ class JobServer:
             if not isinstance(self._loop, HostedLoop):
                 self._set_timer()
 
-    def _close_listeners(self) -> None:
-        for sock in self._listeners:
-            name = sock.getsockname()
-            sock.close()
-            if isinstance(name, str) and name and not self._inherited:
-                with contextlib.suppress(OSError):
-                    os.unlink(name)
-
     async def __aenter__(self) -> JobServer:
         await self.start()
         return self
@@ -334,7 +328,7 @@ class JobServer:
             reactor.send()
         self._reactor = None
         reactor.close()
-        self._close_listeners()
+        close_listeners(self._listeners)
         self._ended.set()
 
     def drain(self) -> None:

@@ -1,14 +1,17 @@
 """Opening the doors: TCP, IPv6, unix sockets, and sockets that systemd hands over.
 
 Every fault names the address and the way out. A unix socket file left behind by a
-server that was killed is removed, one that still answers is not.
+server that was killed is removed, one that still answers is not. What we made we take
+away in the end, or say that we could not.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
+import pwd
 import re
 import socket
 import stat
@@ -18,8 +21,58 @@ from pathlib import Path
 from geartrain.errors import ConfigurationError
 from geartrain.server.settings import Settings
 
+log = logging.getLogger("geartrain.server")
+
 #: First descriptor that systemd passes (sd_listen_fds(3)).
 _LISTEN_FDS_START = 3
+#: A server that does not take a connection for so long is busy, not dead.
+_PROBE_SECONDS = 1.0
+
+
+class UnixListener(socket.socket):
+    """A listening unix socket that knows the file it made, and removes no other."""
+
+    def __init__(self) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._path = ""
+        self._made = (0, 0)
+
+    def make(self, path: str) -> None:
+        """Bind to ``path``, which makes a file there.
+
+        Raises:
+            OSError: as ``bind``.
+        """
+        self.bind(path)
+        found = os.stat(path)
+        self._path, self._made = path, (found.st_dev, found.st_ino)
+
+    def remove(self) -> None:
+        """Take the file away, if it is still ours; say so if that is not possible."""
+        path, self._path = self._path, ""
+        if not path:
+            return
+        try:
+            found = os.stat(path)
+            if (found.st_dev, found.st_ino) == self._made:
+                os.unlink(path)
+        except FileNotFoundError:
+            log.debug("unix socket %s is gone already", path)
+        except OSError as error:
+            # Such as after becoming a user who may not write in that folder.
+            log.warning(
+                "cannot remove unix socket %s: %s; it is stale now, and the next server that is "
+                "started there as root, or as the owner of the folder, takes it away",
+                path, error.strerror,
+            )  # fmt: skip
+
+
+def close_listeners(listeners: list[socket.socket]) -> None:
+    """Close the doors, and take away the files that they made."""
+    for sock in listeners:
+        sock.close()
+        if isinstance(sock, UnixListener):
+            sock.remove()
 
 
 def split_address(text: str, default_port: str) -> tuple[str, str]:
@@ -65,8 +118,7 @@ def open_listeners(settings: Settings) -> list[socket.socket]:
             else:
                 opened.extend(_open_tcp(text, settings))
     except BaseException:
-        for sock in opened:
-            sock.close()
+        close_listeners(opened)
         raise
     return opened
 
@@ -147,18 +199,19 @@ def _open_unix(path: str, settings: Settings) -> socket.socket:
             f"--unix-mode {settings.unix_mode!r}: want an octal number such as 660"
         )
     mode = int(settings.unix_mode, 8)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = UnixListener()
     try:
         _remove_dead_socket(path)
-        sock.bind(path)
+        sock.make(path)
+        _hand_over(path, settings.user)
         Path(path).chmod(mode)
         sock.listen(settings.backlog)
         sock.setblocking(False)
     except ConfigurationError:
-        sock.close()
+        close_listeners([sock])
         raise
     except (OSError, ValueError) as error:
-        sock.close()
+        close_listeners([sock])
         cause = (error.strerror if isinstance(error, OSError) else None) or error
         raise ConfigurationError(
             f"cannot listen on unix:{path}: {cause}; check that the folder exists and is writable"
@@ -166,16 +219,32 @@ def _open_unix(path: str, settings: Settings) -> socket.socket:
     return sock
 
 
+def _hand_over(path: str, user: str) -> None:
+    """Give the socket to the user whom the server is about to become.
+
+    Else its permissions (``--unix-mode``) would speak of root and root's group.
+    An unknown user is refused where the server becomes one.
+    """
+    if not user or os.geteuid() != 0:
+        return
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwnam(user)
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
 def _remove_dead_socket(path: str) -> None:
     if not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             return
+        except (TimeoutError, BlockingIOError):
+            log.debug("unix socket %s has a full backlog, so somebody listens", path)
     raise ConfigurationError(
         f"cannot listen on unix:{path}: a server answers there; stop it, or choose another path"
     )

@@ -105,8 +105,9 @@ class Settings:
         most=2**31 - 1,
     )  # fmt: skip
     unix_mode: str = setting(
-        "660", TEXT, "permissions of unix sockets, octal", table="listen", metavar="MODE"
-    )
+        "660", TEXT, "permissions of unix sockets, octal; --user owns them", table="listen",
+        metavar="MODE",
+    )  # fmt: skip
     keepalive: bool = setting(
         True, FLAG, "TCP keepalive on accepted connections (always on; accepted for the C"
         " server's sake)", table="listen",
