@@ -10,7 +10,9 @@ What decides (environment):
     GEARTRAIN_COMPILE=require    fail if there is no working C compiler
 
 Otherwise a small C file is compiled first, to see. If that fails, the pure
-wheel is built, and said so. A type error in the hot path, or C that does not
+wheel is built, and said so: in words, which pip shows with -v only, and in the
+wheel's build tag, which is the one thing that pip shows always ("Created wheel
+for geartrain: filename=geartrain-...-0_slower_pure_python_build-..."). A type error in the hot path, or C that does not
 compile although the small file did, is a fault of ours and fails the build.
 
 All other settings are in pyproject.toml.
@@ -65,6 +67,8 @@ NOT_HOT = [
 GROUP = "geartrain"
 
 PURE_NOTICE = "built without a compiler: this is the slower, pure Python build"
+#: A build tag has to begin with a digit. It is no part of the version.
+PURE_TAG = "0_slower_pure_python_build"
 
 
 def hot_modules() -> list[str]:
@@ -136,6 +140,12 @@ class BuildExt(build_ext):
         self.parallel = os.cpu_count() or 1
 
 
+def build_tag(built: list[Extension]) -> dict[str, str]:
+    """What ``bdist_wheel`` shall know: a wheel that nobody asked to be pure tells that it is."""
+    asked_for = os.environ.get("GEARTRAIN_PURE", "0") not in ("", "0")
+    return {} if built or asked_for else {"build_number": PURE_TAG}
+
+
 def extensions() -> list[Extension]:
     """The compiled modules, or none at all if this is to be the pure build."""
     required = os.environ.get("GEARTRAIN_COMPILE") == "require"
@@ -199,8 +209,9 @@ def wants_extensions() -> bool:
 os.environ["MYPYPATH"] = "src"
 Path("build").mkdir(exist_ok=True)
 
+modules = extensions() if wants_extensions() else []
 setup(
-    ext_modules=extensions() if wants_extensions() else [],
+    ext_modules=modules,
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
-    options={"egg_info": {"egg_base": "build"}},
+    options={"egg_info": {"egg_base": "build"}, "bdist_wheel": build_tag(modules)},
 )

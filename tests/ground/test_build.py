@@ -77,7 +77,9 @@ def test_the_installed_hot_path_is_compiled_whole(root: Path) -> None:
     assert plain == []
 
 
-def build_wheel(root: Path, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def build_wheel(
+    root: Path, tmp_path: Path, *options: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Build a wheel of a copy of this repository, which stays as it is."""
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -92,7 +94,7 @@ def build_wheel(root: Path, tmp_path: Path, **environment: str) -> subprocess.Co
         k: v for k, v in os.environ.items() if not k.startswith(("GEARTRAIN_", "PYTHONPATH"))
     }
     return subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "--no-build-isolation"]
+        [sys.executable, "-m", "pip", "wheel", *options, "--no-deps", "--no-build-isolation"]
         + ["--disable-pip-version-check", "-w", str(tmp_path / "wheels"), "."],
         cwd=copy,
         env={**settings, **environment},
@@ -120,11 +122,21 @@ def assert_pure(wheel: Path) -> None:
 
 @pytest.mark.slow
 def test_without_a_compiler_the_pure_wheel_is_built_and_says_so(root: Path, tmp_path: Path) -> None:
-    result = build_wheel(root, tmp_path, CC="/nonexistent/cc", CXX="/nonexistent/c++")
+    result = build_wheel(root, tmp_path, "-v", CC="/nonexistent/cc", CXX="/nonexistent/c++")
 
     assert result.returncode == 0, result.stdout
     assert "built without a compiler: this is the slower, pure Python build" in result.stdout
     assert_pure(the_wheel(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_slower_build_is_told_by_a_pip_that_hides_what_builders_say(
+    root: Path, tmp_path: Path
+) -> None:
+    result = build_wheel(root, tmp_path, CC="/nonexistent/cc", CXX="/nonexistent/c++")
+
+    assert result.returncode == 0, result.stdout
+    assert "slower_pure_python_build-py3-none-any.whl" in result.stdout
 
 
 @pytest.mark.slow
@@ -133,11 +145,12 @@ def test_the_pure_wheel_is_built_when_asked_for(root: Path, tmp_path: Path) -> N
 
     assert result.returncode == 0, result.stdout
     assert_pure(the_wheel(tmp_path))
+    assert "slower" not in the_wheel(tmp_path).name  # whoever asked for it knows
 
 
 @pytest.mark.slow
 def test_a_compiler_that_is_required_and_missing_is_an_error(root: Path, tmp_path: Path) -> None:
-    result = build_wheel(root, tmp_path, CC="/nonexistent/cc", GEARTRAIN_COMPILE="require")
+    result = build_wheel(root, tmp_path, "-v", CC="/nonexistent/cc", GEARTRAIN_COMPILE="require")
 
     assert result.returncode != 0
     assert "GEARTRAIN_COMPILE=require" in result.stdout
@@ -157,7 +170,7 @@ def test_a_type_error_in_the_hot_path_fails_the_build(root: Path, tmp_path: Path
     (source / "src/geartrain/protocol").mkdir(exist_ok=True)
     (source / "src/geartrain/protocol/wrong.py").write_text('SIZE: int = "twelve"\n')
 
-    result = build_wheel(source, tmp_path)
+    result = build_wheel(source, tmp_path, "-v")
 
     assert result.returncode != 0
     assert "Incompatible types in assignment" in result.stdout
