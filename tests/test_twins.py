@@ -12,6 +12,7 @@ from geartrain.client.aio_waiting import AsyncTaskSet
 from geartrain.client.remote import AsyncRemoteFunction, RemoteFunction
 from geartrain.client.waiting import TaskSet
 from geartrain.typed.aio import AsyncFunction
+from geartrain.worker.options import WorkerOptions
 
 #: What one of the two has for itself, and why.
 OWN = {
@@ -51,6 +52,12 @@ def arguments(kind: type[Any], name: str) -> dict[str, Any]:
     if not callable(value):
         return {}
     return {p.name: p.default for p in inspect.signature(getattr(kind, name)).parameters.values()}
+
+
+def test_options_of_an_app_s_worker_are_the_arguments_of_a_worker() -> None:
+    assert set(WorkerOptions.__annotations__) == set(arguments(geartrain.Worker, "__init__")) - {
+        "self"
+    }
 
 
 @pytest.mark.parametrize(("plain", "twin"), TWINS, ids=lambda kind: kind.__name__)

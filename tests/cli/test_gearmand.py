@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -474,6 +475,7 @@ def test_log_may_be_json(start: type[Started]) -> None:
     assert {row["level"] for row in rows} == {"NOTICE"}
     assert f"127.0.0.1:{server.port}" in rows[0]["message"]
     assert rows[-1]["message"] == "stopping"
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(rows[0]["time"])) < timedelta(minutes=5)
 
 
 def test_log_may_be_nothing(start: type[Started]) -> None:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from geartrain.client.admin import AdminClient
 from geartrain.client.sync import Client
 from geartrain.errors import JobFailed
 from geartrain.testing import EmbeddedServer
@@ -283,6 +284,41 @@ def test_threads_do_jobs_at_once(manager: Running, client: Client) -> None:
 
     assert len({task.result() for task in tasks}) == 1
     assert time.monotonic() - start < patient(5)
+
+
+def running_now(server: EmbeddedServer) -> int:
+    with AdminClient(server.address) as admin:
+        return sum(one.running for one in admin.status())
+
+
+def test_jobs_fetched_ahead_are_done_before_a_process_ends_and_no_more_than_once(
+    manager: Running, client: Client, server: EmbeddedServer
+) -> None:
+    manager.start("jobs", "-n", "1", "--prefetch", "4")
+    with client.batch():
+        tasks = [client.submit("nap", b"0.3") for _ in range(10)]
+    wait_until(lambda: running_now(server) == 5)
+
+    manager.send(TERM)
+    assert manager.wait() == 0
+
+    done = [task for task in tasks if client.wait([task], timeout=0)[0]]
+    assert 4 <= len(done) <= 6
+    assert len({task.result() for task in done}) == 1
+    assert running_now(server) == 0
+
+
+def test_jobs_fetched_ahead_go_to_another_process_when_theirs_is_killed(
+    manager: Running, client: Client
+) -> None:
+    manager.start("jobs", "-n", "1", "--prefetch", "4")
+    with client.batch():
+        tasks = [client.submit("nap", b"0.2") for _ in range(6)]
+    first = client.gather(tasks[:1])[0]
+    os.kill(int(first), signal.SIGKILL)
+
+    others = client.gather(tasks[1:], timeout=patient(20))
+    assert first not in others[1:]
 
 
 def test_coroutines_do_jobs_at_once_and_term_waits_for_them(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -33,6 +34,8 @@ def test_help_teaches_and_the_version_is_told(manager: Running) -> None:
         (["jobs:application"], 1, "it has jobs:app"),
         (["jobs", "--only", "versoin"], 1, "did you mean version?"),
         (["jobs", "-t", "2", "-c", "2"], 1, "choose one"),
+        (["jobs", "--prefetch", "2", "-c", "2"], 1, "choose one"),
+        (["jobs", "--prefetch", "-1"], 1, "--prefetch: '-1' is not valid: want a whole number"),
         (["jobs", "--key-file", "nothing.key"], 1, "cannot read --key-file nothing.key"),
         (["--dir", "nowhere"], 1, "--dir nowhere: there is no such directory"),
         (["jobs", "-n", "0"], 1, "no processes"),
@@ -165,6 +168,8 @@ def test_the_log_is_json_when_asked_with_who_and_what(manager: Running, client: 
     assert rows["sold out"]["process"] == "talking/1"
     assert rows["of the job"]["function"] == "talk"
     assert any(row["process"] == "manager" for row in rows.values())
+    said = datetime.fromisoformat(str(rows["sold out"]["time"]))
+    assert abs(datetime.now(UTC) - said) < timedelta(minutes=5)
 
 
 def test_the_table_counts_what_processes_that_are_gone_have_done() -> None:

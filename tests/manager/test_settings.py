@@ -24,6 +24,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_file_says_what_the_command_line_says(file: Path) -> None:
     file.write_text(
         '[worker]\ntargets = ["shop"]\nservers = ["a", "b:4731"]\nprocesses = 8\n'
+        "prefetch = 32\n"
         'max-memory = "512M"\nmax_lifetime = "2h"\nsplay = "20%"\nonly = ["f", "g"]\n'
         "[function.invoice]\nprocesses = 2\ndedicated = true\n[function.wc]\nprocesses = 3\n"
     )
@@ -33,6 +34,7 @@ def test_a_file_says_what_the_command_line_says(file: Path) -> None:
     assert found.targets == ("shop",)
     assert found.servers == "a,b:4731"
     assert found.processes == 4
+    assert found.prefetch == 32
     assert found.max_memory == 512 * 2**20
     assert found.max_lifetime == 7200
     assert found.splay == pytest.approx(0.2)

@@ -105,15 +105,40 @@ def test_jobs_fetched_through_a_connection_that_went_are_left_to_others(
     assert len(set(begun)) == 20
 
 
-def test_nothing_is_fetched_ahead_of_a_count_or_a_time_limit(
+@pytest.mark.parametrize(("concurrency", "prefetch"), [(1, 0), (1, 8), (1, 50), (3, 8)])
+def test_no_job_is_fetched_beyond_a_count(
+    client: Client, server: Server, concurrency: int, prefetch: int
+) -> None:
+    queue(client, "ahead", 100)
+    done: list[bytes] = []
+    worker = Worker(str(server), concurrency=concurrency, prefetch=prefetch)
+    worker.add_function("ahead", lambda job: done.append(job.workload))
+
+    for count in (1, 3, 20, 40):
+        assert worker.work(max_jobs=count) == count
+    assert worker.work(max_jobs=100, burst=True) == 36
+    assert len(set(done)) == len(done) == 100
+
+
+def test_a_count_does_not_keep_jobs_from_being_fetched_ahead(
     client: Client, server: Server
 ) -> None:
-    queue(client, "ahead", 10)
+    queue(client, "ahead", 20)
+    worker = Worker(str(server), prefetch=4)
+    running: list[int] = []
+
+    def ahead(job: Job) -> None:
+        with AdminClient(str(server)) as admin:
+            running.append(next(f.running for f in admin.status() if f.function == "ahead"))
+
+    worker.add_function("ahead", ahead)
+    assert worker.work(max_jobs=20) == 20
+    assert max(running) == 5
+
+
+def test_nothing_is_fetched_ahead_of_a_time_limit(client: Client, server: Server) -> None:
+    queue(client, "ahead", 7)
     worker = Worker(str(server), prefetch=8)
-    worker.add_function("ahead", lambda job: None)
-
-    assert worker.work(max_jobs=3) == 3
-
     most: list[int] = []
 
     def limited(job: Job) -> None:

@@ -202,12 +202,12 @@ def files() -> dict[str, str]:
     return made
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write the files below the folder that is given."""
+def write(module: str, made: dict[str, str], arguments: Sequence[str]) -> int:
+    """Write what was made below the folder that is given; return the exit status."""
     if len(arguments) != 1:
-        print("usage: python -m geartrain.cli.manual FOLDER", file=sys.stderr)
+        print(f"usage: python -m {module} FOLDER", file=sys.stderr)
         return 1
-    for name, text in files().items():
+    for name, text in made.items():
         path = Path(arguments[0]) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -215,4 +215,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write("geartrain.cli.manual", files(), sys.argv[1:]))

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from geartrain.cli.gearmand import build_parser
-from geartrain.cli.manual import Tool, bash_completion, man_page, zsh_completion
+from geartrain.cli.manual import Tool, bash_completion, man_page, write, zsh_completion
 from geartrain.cli.options import ANY, FILE, HOST, Option
 from geartrain.server import settings as s
 from geartrain.server.function_policies import KEYS
@@ -205,17 +203,5 @@ def files() -> dict[str, str]:
     }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write the files below the folder that is given."""
-    if len(arguments) != 1:
-        print("usage: python -m geartrain.cli.server_manual FOLDER", file=sys.stderr)
-        return 1
-    for name, text in files().items():
-        path = Path(arguments[0]) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write("geartrain.cli.server_manual", files(), sys.argv[1:]))

@@ -34,6 +34,7 @@ Examples:
   gearman-worker images:app -n 1 --reload     ... while you work on it
   gearman-worker shop -n 8 --max-jobs 5000 --max-memory 512M
   gearman-worker shop -n 2 -t 16              32 jobs at once, in threads
+  gearman-worker prices --prefetch 32         jobs of microseconds: the next are here already
   gearman-worker shop:app -c 500              `async def` functions: 500 jobs at once a process
   gearman-worker --dir workers/               workers/reverse.py has: def reverse(job): ...
   gearman-worker geartrain.executor --key-file /etc/gearman.key

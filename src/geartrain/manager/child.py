@@ -220,7 +220,7 @@ class Child:
         if settings.concurrency:
             worker: Any = AsyncWorker(concurrency=settings.concurrency, **options)
         else:
-            worker = Worker(concurrency=settings.threads, **options)
+            worker = Worker(concurrency=settings.threads, prefetch=settings.prefetch, **options)
         contexts = [target.context for target in found if target.context is not None]
         if contexts:
             worker.context = contexts[0]

@@ -5,10 +5,11 @@ The handler is on the root logger, so that what the user's functions log is ther
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
+
+from geartrain.jsonlog import JsonFormatter
 
 #: Who we are, for every line; a process sets it once it knows.
 _who = "manager"
@@ -32,31 +33,14 @@ class TextFormatter(logging.Formatter):
         return text
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, process, logger, message, and what ``extra`` gave."""
-
-    _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its newline."""
-        row: dict[str, object] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
-            "level": record.levelname,
-            "process": _who,
-            "pid": os.getpid(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        row.update({k: v for k, v in vars(record).items() if k not in self._USUAL})
-        if record.exc_info:
-            row["exception"] = self.formatException(record.exc_info)
-        return json.dumps(row, default=str)
+def _process() -> dict[str, object]:
+    return {"process": _who, "pid": os.getpid()}
 
 
 def set_up(level: str, as_json: bool) -> None:
     """Log to stderr from now on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    handler.setFormatter(JsonFormatter(_process) if as_json else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -332,6 +332,11 @@ def groups_of(settings: Settings) -> Sequence[Group]:
             f"threads = {settings.threads} and concurrency = {settings.concurrency}: choose one; "
             f"with concurrency, plain functions run in threads anyway"
         )
+    if settings.prefetch and settings.concurrency:
+        raise ConfigurationError(
+            f"prefetch = {settings.prefetch} and concurrency = {settings.concurrency}: choose one; "
+            f"with concurrency, as many jobs as it says are on their way anyway"
+        )
     return plan(processes, settings.functions)
 
 

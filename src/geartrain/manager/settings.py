@@ -114,6 +114,10 @@ class Settings:
         0, COUNT, "How many at once", "jobs at once in each process, on an asyncio loop, for"
         " `async def` functions", short="c", metavar="K", least=1,
     )  # fmt: skip
+    prefetch: int = _setting(
+        0, COUNT, "How many at once", "jobs that each of them fetches ahead, for jobs of less than"
+        " a millisecond (0)", metavar="N",
+    )  # fmt: skip
 
     # ── for how long ─────────────────────────────────────────────────────────
     max_jobs: int = _setting(

@@ -6,12 +6,12 @@ server configures them itself, and nothing here runs.
 
 from __future__ import annotations
 
-import json
 import logging
 import logging.handlers
 import sys
 
 from geartrain.errors import ConfigurationError
+from geartrain.jsonlog import JsonFormatter
 from geartrain.server.settings import Settings
 
 NOTICE = 25
@@ -23,25 +23,6 @@ _LEVELS = {
 }  # fmt: skip
 
 _PLAIN = "%(levelname)8s %(asctime)s %(message)s"
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and what ``extra`` gave."""
-
-    _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its newline."""
-        row: dict[str, object] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        row.update({k: v for k, v in vars(record).items() if k not in self._USUAL})
-        if record.exc_info:
-            row["exception"] = self.formatException(record.exc_info)
-        return json.dumps(row, default=str)
 
 
 class _LogFile(logging.FileHandler):

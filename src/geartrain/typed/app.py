@@ -12,7 +12,7 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from geartrain.client.options import PriorityLike, Seconds
 from geartrain.client.sync import Client
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from geartrain.client.aio import AsyncClient
     from geartrain.worker.job import Job
+    from geartrain.worker.options import WorkerOptions
     from geartrain.worker.sync import Worker
 
 P = ParamSpec("P")
@@ -373,12 +374,14 @@ class App:
                 handler = handler_of(function.call, not isinstance(worker, Worker))
                 worker.add_function(ours + name, handler, timeout=function.timeout)
 
-    def worker(self, **settings: Any) -> Worker:
+    def worker(self, **settings: Unpack[WorkerOptions]) -> Worker:
         """A ``Worker`` for these functions; ``settings`` as ``Worker`` takes them."""
         from geartrain.worker.sync import Worker
 
         reach = self._reach
-        worker = Worker(settings.pop("servers", reach.servers), **{"tls": reach.tls, **settings})
+        ours: WorkerOptions = {"servers": reach.servers, "tls": reach.tls}
+        ours.update(settings)
+        worker = Worker(**ours)
         self.register(worker)
         return worker
 
@@ -389,7 +392,7 @@ class App:
         max_time: Seconds | None = None,
         burst: bool = False,
         signals: bool = True,
-        **settings: Any,
+        **settings: Unpack[WorkerOptions],
     ) -> int:
         """Do jobs until stopped, as ``Worker.work``; ``settings`` are those of ``Worker``.
 

@@ -128,6 +128,7 @@ class Slot:
         self._turn = self._links[0]
         self._alone = len(servers) == 1
         self._prefetch = prefetch
+        self._most = 1
         #: Jobs that have come and wait to be done.
         self._here: deque[Job] = deque()
         #: The last that was given out.
@@ -199,6 +200,16 @@ class Slot:
             if job is not None:
                 return job
         return None
+
+    def ask_for(self, jobs: int) -> None:
+        """Ask for so many at once, counting those that are here, the current one apart.
+
+        Where functions have a ``timeout`` it is one: a server's time limit runs from the
+        moment that it gives a job away.
+        """
+        self._most = jobs
+        if jobs < self._turn.connection.wanted:
+            self._turn.connection.want(jobs)
 
     def ask_no_more_after_this(self) -> None:
         """While a job is being done: do not ask for another when it ends."""
@@ -277,8 +288,7 @@ class Slot:
                 if link.stream is not None and not link.connection.asleep:
                     turn = self._turn = link
                     break
-        # The server's time limit runs from the moment that it gives a job away.
-        most = 1 if self._functions.have_timeouts else 1 + self._prefetch
+        most = 1 if self._functions.have_timeouts else self._most
         for link in self._links:
             if link.stream is not None:
                 wanted = most if link is turn else 0

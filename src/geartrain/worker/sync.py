@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from geartrain.client.options import Seconds, seconds_of
 from geartrain.codecs import CodecLike, codec_of
@@ -26,6 +26,7 @@ from geartrain.transport.tls import TLSLike, client_context
 from geartrain.worker.events import JobAssigned
 from geartrain.worker.functions import Ability, Decorator, Functions, Handler, do_job
 from geartrain.worker.job import Job, log
+from geartrain.worker.options import PoolName
 from geartrain.worker.slot import ServerLink, Slot
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from geartrain.client.sync import Client
 
 H = TypeVar("H", bound=Callable[..., Any])
-PoolName: TypeAlias = Literal["inline", "thread", "process"]
 
 
 class Worker:
@@ -54,7 +54,8 @@ class Worker:
         prefetch: ask for so many jobs more than can be done at once, so that the next
             are here when one ends. It saves a round trip for each: right for jobs of
             less than a millisecond. Longer ones would wait here while another worker
-            is idle. Not done where a function has a ``timeout``, or with ``max_jobs``.
+            is idle. Not done while a function has a ``timeout``: a server counts it from
+            the moment that it gives a job away.
 
     Attributes:
         context: yours; every ``Job.context`` is this.
@@ -198,9 +199,12 @@ class Worker:
                 return ProcessPool(self).run(max_jobs, seconds, burst)
         self._done = 0
         self._tickets = max_jobs
-        # With a count to keep, nothing is asked for that might be one too many.
-        prefetch = self._prefetch if max_jobs is None else 0
-        self._slots = [self._new_slot(prefetch) for _ in range(self.concurrency)]
+        if self._prefetch and self.functions.have_timeouts:
+            log.warning(
+                "prefetch = %d, but nothing is fetched ahead: a function has a timeout",
+                self._prefetch,
+            )
+        self._slots = [self._new_slot(self._prefetch) for _ in range(self.concurrency)]
         if self._stopping:
             self._stop_slots()
         try:
@@ -351,29 +355,37 @@ class Worker:
             return Ability(job.function, _requeue, 0, codec_of("bytes"))
         return ability
 
-    def _take_ticket(self) -> bool:
-        """Whether one more job may be done."""
+    def _fill_up(self, tickets: int) -> int:
+        """So many jobs may a slot ask for that has still so many tickets: one for each.
+
+        No slot asks for a job that might be one too many, and none takes more than
+        its share of the last.
+        """
+        most = 1 + self._prefetch
+        if self._tickets is None:
+            return most
         with self._lock:
-            if self._tickets is None:
-                return True
-            if self._tickets == 0:
-                return False
-            self._tickets -= 1
-            return True
+            share = max(1, self._tickets // self.concurrency)
+            more = min(most - tickets, share, self._tickets)
+            self._tickets -= more
+        return tickets + more
 
     def _work_slot(self, slot: Slot, deadline: float | None, burst: bool) -> None:
-        ticket = self._take_ticket()
-        while ticket and not slot.stopping:
+        tickets = self._fill_up(0)
+        while tickets and not slot.stopping:
+            slot.ask_for(tickets)
             job = slot.next_job(deadline, burst) or slot.done_asking()
             if job is None:
-                with self._lock:
-                    if self._tickets is not None:
-                        self._tickets += 1
-                return
-            ticket = self._take_ticket()
-            if not ticket or (deadline is not None and time.monotonic() >= deadline):
+                break
+            tickets = self._fill_up(tickets - 1)
+            if deadline is not None and time.monotonic() >= deadline:
                 slot.ask_no_more_after_this()
+            else:
+                slot.ask_for(tickets)
             self._do(job, slot)
+        with self._lock:
+            if self._tickets is not None:
+                self._tickets += tickets
         # Stopped between a GRAB and its answer: what comes is ours to do.
         while (job := slot.done_asking()) is not None:
             self._do(job, slot)
