@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -92,6 +93,36 @@ async def refusal(path: Path) -> str:
         await store.open("one", TTL)
     await store.close()
     return str(caught.value)
+
+
+async def test_small_commits_find_the_log_as_long_as_they_need_it(
+    one: FakeServer, tmp_path: Path
+) -> None:
+    log = tmp_path / "jobs.db-wal"
+    before = log.stat().st_size
+
+    for _ in range(20):
+        await one.add(one.job(b"x"))
+
+    assert log.stat().st_size == before == sqlite_file.LOG_BYTES
+
+
+async def test_a_log_that_cannot_be_made_long_grows_as_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        # The lock's text is written so, too; the first server has no need of it.
+        patched.setattr(sqlite_file.FileLock, "__init__", lambda *_: None)
+        patched.setattr(sqlite_file.FileLock, "release", lambda _: None)
+        server = await FakeServer(SqliteStore(tmp_path / "jobs.db"), "one").open()
+
+    await server.add(server.job(b"x"))
+    assert 0 < (tmp_path / "jobs.db-wal").stat().st_size < sqlite_file.LOG_BYTES
+    await server.store.close()
 
 
 # ── refused at the start ─────────────────────────────────────────────────────

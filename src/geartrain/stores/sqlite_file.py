@@ -6,6 +6,7 @@ What is refused here is refused with a text that says what would help.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 import tempfile
@@ -16,12 +17,16 @@ from typing import Final
 from geartrain.stores.port import Ambiguous, StoreDown, StoreError, StoreRefused
 from geartrain.stores.sql import Migration, migrations
 
+log = logging.getLogger("geartrain.stores")
+
 #: "GTrn", in the file's header: `file jobs.db` shows it.
 APPLICATION_ID: Final = 0x4754726E
 #: How long another program (a backup, a shell) may hold the file.
 BUSY_MS: Final = 5000
 #: 16 MB: small enough to be copied home between two batches.
 CHECKPOINT_PAGES: Final = 4000
+#: SQLite's own log is made so long in advance: about a thousand small commits.
+LOG_BYTES: Final = 4 * 2**20
 
 _FOREIGN: Final = "gearman_queue"
 
@@ -99,6 +104,7 @@ def open_file(
             if mode != "wal":
                 raise StoreRefused(f"{path}: this file system cannot do SQLite's WAL mode")
             migrate(db, path, migrations("sqlite") if steps is None else steps)
+            _lengthen_log(path)
         except BaseException:
             db.close()
             raise
@@ -114,6 +120,29 @@ def open_file(
             os.fsync(folder)
             os.close(folder)
     return db
+
+
+def _lengthen_log(path: Path) -> None:
+    """Have SQLite's log begin with a length that the first commits need not add to.
+
+    Where a file grows, fdatasync waits for the file system's journal as well, which takes
+    twice as long as the bytes do, or much longer beside others who write. What is behind the
+    last frame is never read: a frame counts only with the checksum of all before it.
+    """
+    fd = os.open(f"{path}-wal", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(fd).st_size
+        if size >= LOG_BYTES:
+            return
+        try:
+            os.pwrite(fd, bytes(LOG_BYTES - size), size)
+            os.fsync(fd)
+        except OSError as error:
+            # Whoever is short of room shall have what there is for jobs.
+            log.debug("%s-wal grows as it goes: %s", path, error.strerror)
+            os.ftruncate(fd, size)
+    finally:
+        os.close(fd)
 
 
 def open_spill(folder: str | None, *, cache_bytes: int) -> sqlite3.Connection:
