@@ -110,14 +110,11 @@ async def test_small_commits_find_the_log_as_long_as_they_need_it(
 async def test_a_log_that_cannot_be_made_long_grows_as_it_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> int:
+    def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "pwrite", full)
-        # The lock's text is written so, too; the first server has no need of it.
-        patched.setattr(sqlite_file.FileLock, "__init__", lambda *_: None)
-        patched.setattr(sqlite_file.FileLock, "release", lambda _: None)
+        patched.setattr(os, "fsync", full)
         server = await FakeServer(SqliteStore(tmp_path / "jobs.db"), "one").open()
 
     await server.add(server.job(b"x"))
