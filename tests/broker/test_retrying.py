@@ -377,3 +377,43 @@ def test_no_job_is_lost_or_done_more_often_than_its_policy_says(data: st.DataObj
     assert not completed & buried
     assert all(1 <= count <= attempts for count in given_out.values())
     assert all(given_out[handle] == attempts for handle in buried)
+
+
+# ── changed while the server runs ────────────────────────────────────────────
+
+
+def decided(name: bytes, policy: Policy) -> Policies:
+    policies = Policies()
+    policies.set(name, policy)
+    return policies
+
+
+def test_a_policy_is_for_attempts_that_end_from_then_on() -> None:
+    mind = minded(Policy(attempts=3))
+    handle = mind.join().submit()
+    attempt(mind, "fail")
+
+    assert mind.broker.decide_anew(decided(b"f*", Policy(attempts=2, dead=True))) == b""
+
+    attempt(mind, "fail")
+    assert not mind.status(handle)[0]
+
+
+def test_a_policy_that_is_gone_leaves_the_way_of_the_c_server() -> None:
+    mind = minded(Policy(attempts=3))
+    handle = mind.join().submit()
+
+    mind.broker.decide_anew(Policies())
+
+    attempt(mind, "fail")
+    assert not mind.status(handle)[0]
+
+
+def test_functions_that_come_later_have_the_new_policies() -> None:
+    mind = Mind()
+    mind.broker.decide_anew(decided(b"f", Policy(attempts=2)))
+
+    handle = mind.join().submit(b"f")
+    attempt(mind, "fail")
+
+    assert mind.status(handle)[0]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -614,3 +615,56 @@ def test_socket_of_systemds_is_served_and_left_there(tmp_path: Path) -> None:
 
     assert status == 0
     assert Path(path).exists()
+
+
+# ── policies ─────────────────────────────────────────────────────────────────
+
+
+def test_policies_of_the_file_are_read_anew_after_hup(start: type[Started], tmp_path: Path) -> None:
+    config = tmp_path / "gearmand.toml"
+    config.write_text('[function."f"]\nattempts = 5\n')
+    server = start("--config", str(config))  # type: ignore[arg-type]
+    wire = server.wire()
+    wire.can_do(b"f")
+    wire.submit(b"f", b"x", b"", 18)  # SUBMIT_JOB_BG
+    handle = wire.grab()[0]
+
+    config.write_text('[function."f"]\nattempts = 1\ndead = true\n[limits]\nmax-memory = "1G"\n')
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "SIGHUP, changed settings that take a restart: max-memory" in server.log())
+
+    # Its attempt ends under the new policy.
+    wire.send(14, handle)  # WORK_FAIL
+    wire.grab_none()
+    wire.send_bytes(b"dead list\n")
+    (line,) = wire.read_list()
+    assert json.loads(line)["handle"] == handle.decode()
+    wire.close()
+
+
+def test_a_file_that_is_not_in_order_leaves_the_policies_as_they_are(
+    start: type[Started], tmp_path: Path
+) -> None:
+    config = tmp_path / "gearmand.toml"
+    config.write_text('[function."f"]\nattempts = 1\ndead = true\n')
+    server = start("--config", str(config))  # type: ignore[arg-type]
+    wire = server.wire()
+
+    def told(text: str) -> bool:
+        return text in server.log()
+
+    for text, fault in (
+        ('[function."f"]\nattempts = 0\n', "attempts: 0 is not valid"),
+        ("[function", "is not valid TOML"),
+        ("", "SIGHUP, policies: none"),
+    ):
+        config.write_text(text)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(partial(told, fault))
+    config.unlink()
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: f"cannot read {config}" in server.log())
+
+    assert server.log().count("SIGHUP, policies stay as they are: ") == 3
+    wire.close()
+    assert server.end() == 0

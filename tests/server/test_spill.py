@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from geartrain.errors import ConfigurationError
 from geartrain.testing import EmbeddedServer
 from tests.conformance.wire import T, packet
 from tests.server.conftest import Dial
@@ -138,3 +139,21 @@ def test_jobs_are_found_in_memory_and_in_the_file_and_the_dead_are_kept(
         dead = [json.loads(line) for line in wire.read_list()]
         assert len(dead) == 2000
         assert all(one["body"] for one in dead)
+
+
+def test_dead_set_does_not_begin_while_workloads_are_in_the_file(
+    server: EmbeddedServer, dial: Dial
+) -> None:
+    wire, worker = dial(server), dial(server)
+    fill(wire, 0, 4000)
+    one = server.server
+    wait_until(lambda: one.broker.state.paged > 0)
+
+    with pytest.raises(ConfigurationError, match="policy for f: dead = true cannot begin"):
+        one.decide_anew(["other attempts=2", "f attempts=1 dead=yes"])
+    assert one.broker.rules.policies.of(b"other") is None
+    one.decide_anew(["other attempts=2 dead=yes", "f attempts=2"])
+
+    worker.can_do(b"f")
+    drain(worker)
+    one.decide_anew(["f attempts=1 dead=yes"])

@@ -28,6 +28,7 @@ from geartrain.broker import (
     windows,
 )
 from geartrain.broker.graveyard import Burial
+from geartrain.broker.policies import Policies
 from geartrain.broker.state import Counters, Gift, HandleMaker, Postponement, Rules, State
 from geartrain.broker.tables import KEPT, PAGED, Ask, Fetch, Function, Job, Peer
 
@@ -104,6 +105,10 @@ class Broker:
     def disk_is_short(self, why: bytes) -> None:
         """Background jobs that have to be written are refused with this text; empty: taken again."""
         self.state.no_room = why
+
+    def decide_anew(self, policies: Policies) -> bytes:
+        """The operator has changed his mind; a function's name if that cannot be done for it now."""
+        return intake.decide_anew(self.state, policies)
 
     def relieved(self) -> list[Peer]:
         """Those who are to be read from again."""

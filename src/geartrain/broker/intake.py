@@ -14,7 +14,7 @@ from typing import Final
 from geartrain.broker.budget import admits, refusal
 from geartrain.broker.dispatch import enqueue
 from geartrain.broker.paging import follow
-from geartrain.broker.policies import INTERVAL, OFF
+from geartrain.broker.policies import INTERVAL, OFF, Policies
 from geartrain.broker.progress import remember_unique
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
@@ -232,6 +232,28 @@ def make_function(state: State, name: bytes) -> Function:
         function.limited = True
     state.functions[name] = function
     return function
+
+
+def decide_anew(state: State, policies: Policies) -> bytes:
+    """These policies from now on: for what is submitted, and for attempts that end.
+
+    Jobs that were answered for are kept as it was said then.
+
+    Returns:
+        The function that stands in the way, and then nothing has changed; empty for none. Where
+        there is no store the dead set is in memory, and takes no job whose workload is not.
+    """
+    if state.rules.spills:
+        away = {job.function.name for job in state.jobs.values() if job.away}
+        for function in state.functions.values():
+            old, new = function.policy, policies.of(function.name)
+            begins = new is not None and new.dead and (old is None or not old.dead)
+            if begins and (function.paged or function.name in away):
+                return function.name
+    state.rules.policies = policies
+    for function in state.functions.values():
+        function.policy = policies.of(function.name)
+    return b""
 
 
 def _refuse(state: State, peer: Peer, ticket: int, code: bytes, text: bytes) -> None:

@@ -15,9 +15,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from geartrain import __version__
 from geartrain._build import describe
@@ -36,6 +36,9 @@ from geartrain.server.lifecycle import (
 )
 from geartrain.server.logs import NOTICE, ServerLog
 from geartrain.server.queues import foreign_option
+
+if TYPE_CHECKING:
+    from geartrain.server.jobserver import JobServer
 
 log = logging.getLogger("geartrain.server")
 
@@ -64,8 +67,8 @@ examples:
                                                max-memory = "2GiB"
   gearmand --config FILE --check-args        say whether all is right, and stop
 
-signals: TERM, INT stop at once; USR1 stops when all jobs are done; HUP reopens the log
-and reads the TLS files anew
+signals: TERM, INT stop at once; USR1 stops when all jobs are done; HUP reopens the log,
+and reads the TLS files and the policies of functions anew
 """
 
 
@@ -280,11 +283,14 @@ def _main(argv: Sequence[str] | None) -> int:
         JobServer(settings)
         print("all settings are right")
         return 0
-    return run(settings)
+    return run(settings, lambda: read_settings(arguments))
 
 
-def run(settings: s.Settings) -> int:
+def run(settings: s.Settings, reread: Callable[[], s.Settings]) -> int:
     """Serve until told to stop.
+
+    Args:
+        reread: gives the settings as they are now.
 
     Raises:
         ConfigurationError: something the settings ask for cannot be had.
@@ -295,10 +301,12 @@ def run(settings: s.Settings) -> int:
     raise_descriptor_limit(settings.file_descriptors)
     server_log = ServerLog(settings)
     with asyncio.Runner(loop_factory=HostedLoop) as runner, pid_file(settings.pid_file):
-        return runner.run(_serve(settings, server_log, descriptor))
+        return runner.run(_serve(settings, reread, server_log, descriptor))
 
 
-async def _serve(settings: s.Settings, server_log: ServerLog, descriptor: int) -> int:
+async def _serve(
+    settings: s.Settings, reread: Callable[[], s.Settings], server_log: ServerLog, descriptor: int
+) -> int:
     from geartrain.server.jobserver import JobServer, addresses_text
 
     server = JobServer(
@@ -317,6 +325,7 @@ async def _serve(settings: s.Settings, server_log: ServerLog, descriptor: int) -
         def reload() -> None:
             server_log.reopen()
             server.reload()
+            _decide_anew(server, settings, reread)
 
         loop.add_signal_handler(signal.SIGHUP, reload)
         # Jobs hold no cycles of objects, so the collector would find nothing
@@ -338,6 +347,24 @@ async def _serve(settings: s.Settings, server_log: ServerLog, descriptor: int) -
         notify("STOPPING=1")
         log.log(NOTICE, "stopping")
     return 0
+
+
+def _decide_anew(server: JobServer, settings: s.Settings, reread: Callable[[], s.Settings]) -> None:
+    """SIGHUP: policies as the files say now; what else has changed there waits for a restart."""
+    try:
+        found = reread()
+        server.decide_anew(found.policy)
+    except ConfigurationError as error:
+        log.error("SIGHUP, policies stay as they are: %s", error)
+        return
+    log.log(NOTICE, "SIGHUP, policies: %s", ", ".join(found.policy) or "none")
+    late = [
+        s.option_name(name)
+        for name in s.FIELDS
+        if name != "policy" and getattr(found, name) != getattr(settings, name)
+    ]
+    if late:
+        log.warning("SIGHUP, changed settings that take a restart: %s", ", ".join(late))
 
 
 def _feed_watchdog(loop: asyncio.AbstractEventLoop, every: float) -> None:

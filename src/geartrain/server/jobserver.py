@@ -19,7 +19,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Final
 
@@ -486,6 +486,22 @@ class JobServer:
 
     def _on_close(self, session: Session) -> None:
         log.debug("connection %d closed", session.number)
+
+    # ── what may be changed while it runs ────────────────────────────────────
+
+    def decide_anew(self, policies: Sequence[str]) -> None:
+        """What is to be done with the jobs of single functions from now on: see ``Settings.policy``.
+
+        Raises:
+            ConfigurationError: it is not to be understood, or not to be had now; nothing has changed.
+        """
+        name = self.broker.decide_anew(read_policies(policies))
+        if name:
+            raise ConfigurationError(
+                f"policy for {name.decode(errors='backslashreplace')}: dead = true cannot begin"
+                " while some of its jobs are in the file of memory:// (max-memory); try again when"
+                " they are done, or restart"
+            )
 
     # ── TLS ──────────────────────────────────────────────────────────────────
 
