@@ -18,7 +18,16 @@ from geartrain.server.queues import choose, foreign_option
 from geartrain.server.settings import Settings
 from geartrain.stores import registry
 from geartrain.stores.memory import MemoryStore
-from geartrain.stores.port import Add, Ambiguous, Committed, Ending, Give, StoreDown
+from geartrain.stores.port import (
+    Add,
+    Ambiguous,
+    Committed,
+    Ending,
+    Give,
+    QueueKey,
+    StoredJob,
+    StoreDown,
+)
 from geartrain.testing import EmbeddedServer
 from tests.conformance.servers import OURS, Server
 from tests.conformance.wire import T, Wire, packet
@@ -352,6 +361,8 @@ class SlowStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.open_gate = threading.Event()
+        self.claim_gate = threading.Event()
+        self.claim_gate.set()
         self.errors: list[Exception] = []
         self.batches: list[tuple[int, int]] = []
         self.largest = 1 << 30
@@ -368,6 +379,13 @@ class SlowStore(MemoryStore):
         self.batches.append((len(adds), len(ends)))
         return await super().commit(adds, ends, gives)
 
+    async def claim(
+        self, queue: QueueKey, limit: int, max_bytes: int, *, max_body: int | None = None
+    ) -> Sequence[StoredJob]:
+        while not self.claim_gate.is_set():
+            await asyncio.sleep(0.001)
+        return await super().claim(queue, limit, max_bytes, max_body=max_body)
+
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowStore]:
@@ -377,6 +395,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowStore]:
     monkeypatch.setattr(registry, "from_url", lambda url: store)
     yield store
     store.open_gate.set()
+    store.claim_gate.set()
 
 
 @pytest.fixture
@@ -522,6 +541,25 @@ def test_stop_writes_what_waits_and_answers(slow: SlowStore, dial: Dial) -> None
     wire.created()
     wire.expect_close()
     assert len(slow.world.rows) == 1
+
+
+def test_server_answers_while_the_first_jobs_are_still_on_their_way(
+    slow: SlowStore, dial: Dial
+) -> None:
+    with EmbeddedServer(queue="ram://") as server:
+        handle = dial(server).submit(b"f", b"x", b"", T.SUBMIT_JOB_BG)
+    slow.claim_gate.clear()
+    with EmbeddedServer(queue="ram://") as server:
+        worker = dial(server)
+        worker.can_do(b"f")
+        assert grab(worker) == []
+        worker.send(T.PRE_SLEEP)
+        worker.expect_nothing()
+
+        slow.claim_gate.set()
+
+        worker.expect(T.NOOP)
+        assert grab(worker)[0] == handle
 
 
 # ── which queue ──────────────────────────────────────────────────────────────

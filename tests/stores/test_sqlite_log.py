@@ -11,7 +11,7 @@ import pytest
 from geartrain.stores.port import FIRST, Add, Added, Ending, JobId, Placement, StoreDown, Where
 from geartrain.stores.sqlite import SqliteStore
 from geartrain.stores.sqlite_log import ENTRY_BYTES, LARGEST_BODY, JobLog
-from geartrain.testing.store_kit import FakeServer
+from geartrain.testing.store_kit import QUEUE, FakeServer
 from tests.stores.test_sqlite import recount
 
 
@@ -190,3 +190,47 @@ async def test_a_commit_that_fails_leaves_the_log_as_it_was(
     assert (answer.outcome, answer.id) == (Added.STORED, JobId(second.id))
     assert await one.end(first.id, second.id) == []
     recount(one.store)
+
+
+async def test_a_claim_leaves_the_jobs_of_other_queues_in_the_log(
+    one: FakeServer, tmp_path: Path
+) -> None:
+    other = QUEUE._replace(function=b"other")
+    for n in range(30):
+        await one.add(one.job(b"%d" % n), one.job(b"%d" % n))
+    wanted = [one.job(b"x", queue=other) for _ in range(2)]
+    await one.add(one.job(), wanted[0], one.job(), wanted[1])
+    again = await FakeServer(await reopened(one, tmp_path), "one").open()
+
+    assert [job.id for job in await again.claim(other)] == [job.id for job in wanted]
+    assert rows(tmp_path) == [job.id for job in wanted]
+    recount(again.store)
+    assert len(await again.claim()) == 62
+    recount(again.store)
+    await again.store.close()
+
+
+async def test_an_old_job_does_not_keep_those_that_are_over_in_memory(
+    one: FakeServer, tmp_path: Path
+) -> None:
+    old = one.job(b"old", unique=b"old")
+    await one.add(old)
+    jobs = [one.job(b"%d" % n, unique=b"%d" % n) for n in range(20)]
+    for job in jobs:
+        await one.add(job, placement=Placement.MINE)
+        await one.end(job.id)
+    again = await FakeServer(await reopened(one, tmp_path), "one").open()
+
+    log = log_of(again)
+    assert list(log.where) == [old.id]
+    assert log.keys == {log.where[old.id][1] >> 2: {b"old": old.id}}
+    assert [entry.live for entry in log.entries] == [1] + [0] * 40
+    assert [job.id for job in await again.claim()] == [old.id]
+    assert await again.end(old.id) == []
+    recount(again.store)
+    await again.store.close()
+
+
+async def reopened(server: FakeServer, folder: Path) -> SqliteStore:
+    await server.store.close()
+    return SqliteStore(folder / "jobs.db")

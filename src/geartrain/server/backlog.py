@@ -113,6 +113,8 @@ class Backlog:
         self._moving = asyncio.Lock()
         self._asked = asyncio.Event()
         self._fetching = asyncio.Event()
+        #: The claim that took longer than the server was to wait with listening.
+        self._opening: asyncio.Future[None] | None = None
         #: Jobs to be cancelled, and who waits for that.
         self._cancels: list[tuple[JobId, asyncio.Future[bool]]] = []
         #: When the next delayed row is due; infinity for none.
@@ -121,11 +123,24 @@ class Backlog:
         self._failed = False
 
     async def open(self) -> None:
-        """Count what there is, and bring the first jobs."""
+        """Count what there is, and bring the first jobs, as far as that is done at once."""
         self.count(await self._store.counts())
+        opening = asyncio.ensure_future(self._bring_first())
+        try:
+            await asyncio.wait([opening], timeout=OPENING_SECONDS)
+        except asyncio.CancelledError:
+            opening.cancel()
+            raise
+        if opening.done():
+            opening.result()
+        else:
+            self._opening = opening
+
+    async def _bring_first(self) -> None:
         end = time.monotonic() + OPENING_SECONDS
-        while self._take() and time.monotonic() < end:
-            await self._claim()
+        async with self._moving:
+            while self._take() and time.monotonic() < end:
+                await self._claim()
 
     def count(self, counts: Mapping[QueueKey, Count]) -> None:
         """Tell the broker how long each line is."""
@@ -212,6 +227,9 @@ class Backlog:
         self._woken.set()
 
     async def _work(self) -> None:
+        if self._opening is not None:
+            opening, self._opening = self._opening, None
+            await opening
         if self._in_doubt:
             await asyncio.sleep(FIRST_PAUSE)
             self._woken.set()

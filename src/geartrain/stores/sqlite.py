@@ -19,7 +19,7 @@ threads:
   was before; what it read of these is dropped;
 * claims are made one at a time, so each sees what the one before took;
 * a claim stops below the oldest job in the log that nobody holds (``_Queue.below``),
-  and has the log settled when that was not enough.
+  and has its queue's part of the log settled when that was not enough.
 
 ``memory://`` is the same store on a file without a name: nothing survives, and
 a long queue does not fill the memory.
@@ -35,6 +35,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -125,8 +126,9 @@ class _Queue:
         self.mark = 0
         #: The oldest row that came to the pool since the present claim began.
         self.lowered = math.inf
-        #: Entries of the log with jobs that nobody held when they came: number and lowest id.
-        self.logged: deque[tuple[int, int]] = deque()
+        #: Commits in the log with jobs that nobody held when they came: numbers of their
+        #: first and last entry, and the lowest id.
+        self.logged: deque[tuple[int, int, int]] = deque()
 
     def below(self, cut: int) -> int:
         """Rows with lower ids are older than all that nobody holds in the log.
@@ -134,9 +136,13 @@ class _Queue:
         Args:
             cut: entries up to this number are in the log no more.
         """
-        while self.logged and self.logged[0][0] <= cut:
+        self.pass_by(cut)
+        return self.logged[0][2] if self.logged else _ALL
+
+    def pass_by(self, entry: int) -> None:
+        """Entries up to this number have no jobs of this queue any more."""
+        while self.logged and self.logged[0][1] <= entry:
             self.logged.popleft()
-        return self.logged[0][1] if self.logged else _ALL
 
     def came(self, id: JobId) -> None:
         """A row came to the pool."""
@@ -267,8 +273,8 @@ class SqliteStore:
             queue.ready = ready
             queue.delayed = delayed
         self._cut = 0
-        for number, entry, low in self._writer.log.pools():
-            self._queue(number).logged.append((entry, low))
+        for entry, number, low in self._writer.log.pools():
+            self._queue(number).logged.append((entry, entry, low))
         for number in self._mine.values():
             if number >= 0:
                 self._queue(number).mine += 1
@@ -433,7 +439,7 @@ class SqliteStore:
         for number, id in changes.pooled:
             self._queue(number).came(id)
         for number, low in changes.lows.items():
-            self._queue(number).logged.append((changes.entry, low))
+            self._queue(number).logged.append((*changes.entries, low))
         self._cut = max(self._cut, changes.cut)
 
     def _queue(self, number: int) -> _Queue:
@@ -483,7 +489,7 @@ class SqliteStore:
                 )  # fmt: skip
                 if enough or below == _ALL:
                     break
-                await self._settle(_ALL, SETTLE)
+                await self._settle_queue(queue)
             jobs = [job for job in found if not (job.id in self._gone or job.id in self._ending)]
             if found:
                 queue.mark = int(min(found[-1].id, queue.lowered))
@@ -504,6 +510,15 @@ class SqliteStore:
             return more
 
         return await asyncio.shield(asyncio.ensure_future(settle()))
+
+    async def _settle_queue(self, queue: _Queue) -> None:
+        """Have the oldest jobs of a queue that are in the log made rows; other queues wait."""
+        where = [(first, last) for first, last, _ in islice(queue.logged, SETTLE)]
+        changes, done = await self._write(
+            lambda writer: writer.settle_queue(queue.number, where, SETTLE)
+        )
+        self._learn(changes)
+        queue.pass_by(done)
 
     async def _settle_all(self) -> None:
         """What was answered for before this call has a row after it."""

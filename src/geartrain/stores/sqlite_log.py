@@ -42,6 +42,8 @@ MOST_JOBS: Final = 131_072
 MOST_BYTES: Final = 64 * 2**20
 #: Of bodies in one row of the log. A damaged page takes a whole row with it.
 ENTRY_BYTES: Final = 16 * 2**10
+#: What each job in it counts beside its body, over or not: a start reads them all.
+JOB_BYTES: Final = 100
 
 _WRITE: Final = (
     "INSERT INTO log (no, top, ids, queues, sizes, data, over) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -107,18 +109,39 @@ class JobLog:
         self._left.clear()
         self._cut = 0
         self.size = 0
+        where = self.where
+        #: From the newest to the oldest: so what is over costs next to nothing. A single
+        #: job may keep millions of these in the log.
+        gone: set[int] = set()
         for no, top, ids, queues, sizes, data, over in db.execute(
-            "SELECT no, top, ids, queues, sizes, data, over FROM log ORDER BY no"
+            "SELECT no, top, ids, queues, sizes, data, over FROM log ORDER BY no DESC"
         ):
-            for id in unpack(f"<{len(over) // 8}q", over):
-                self.leave(id)
-            jobs = list(_jobs(ids, queues, sizes, data))
-            self._remember(no, top, jobs, len(data) + len(over))
-            for id, queue, key, _ in jobs:
-                if key is not None:
-                    self.keys.setdefault(queue >> 2, {})[key] = id
             self.last = max(self.last, no)
-        self._left.clear()
+            count = len(ids) // 8
+            size = len(data) + len(over) + JOB_BYTES * count
+            entry = Entry(no, top, 0, size)
+            self.size += size
+            self.entries.appendleft(entry)
+            numbers = unpack(f"<{count}q", ids)
+            if not gone.issuperset(numbers):
+                names = unpack(f"<{count}I", queues)
+                lengths = unpack(f"<{count}I", sizes[: 4 * count])
+                at = 0
+                for place in range(count):
+                    id: int = numbers[place]
+                    length: int = lengths[place]
+                    at += length
+                    if id in gone:
+                        continue
+                    queue: int = names[place]
+                    entry.live += 1
+                    if length:
+                        key: bytes = data[at - length : at]
+                        where[id] = (entry, queue, key)
+                        self.keys.setdefault(queue >> 2, {})[key] = id
+                    else:
+                        where[id] = (entry, queue, None)
+            gone.update(unpack(f"<{len(over) // 8}q", over))
 
     def leave(self, id: int) -> int:
         """A job is over, or becomes a row: its queue, or -1 if it is not in the log."""
@@ -251,14 +274,20 @@ class JobLog:
             counts[number] = counts.get(number, 0) + count
         return plain, rest, counts, lows
 
-    def pools(self) -> Iterator[tuple[int, int, int]]:
-        """Queue, entry and lowest id of it there, for all that is in the log; oldest entry first."""
+    def counts(self) -> dict[int, int]:
+        """How many jobs are in the log, by queue."""
+        counts: dict[int, int] = {}
+        for _, queue, _ in self.where.values():
+            counts[queue] = counts.get(queue, 0) + 1
+        return counts
+
+    def pools(self) -> list[tuple[int, int, int]]:
+        """Entry, queue and lowest id of it there, for all that is in the log; oldest entry first."""
         lows: dict[tuple[int, int], int] = {}
         for id, (entry, queue, _) in self.where.items():
             spot = entry.no, queue
             lows[spot] = min(id, lows.get(spot, id))
-        for (no, queue), low in lows.items():
-            yield queue, no, low
+        return sorted([(no, queue, low) for (no, queue), low in lows.items()])
 
     def write(self, db: sqlite3.Connection, jobs: Sequence[Plain], top: int) -> int:
         """Write down what came and what left; the number of the newest entry, 0 for none.
@@ -304,7 +333,7 @@ class JobLog:
         self._remember(self.last, top, jobs, len(data) + 8 * len(over))
 
     def _remember(self, no: int, top: int, jobs: Sequence[Plain], size: int) -> None:
-        entry = Entry(no, top, len(jobs), size + 20 * len(jobs))
+        entry = Entry(no, top, len(jobs), size + JOB_BYTES * len(jobs))
         self.size += entry.size
         self.entries.append(entry)
         where = self.where
@@ -314,6 +343,8 @@ class JobLog:
     def rest_of(self, db: sqlite3.Connection, no: int) -> list[Plain]:
         """The jobs of an entry that are still in the log, with their bodies."""
         row = db.execute("SELECT ids, queues, sizes, data FROM log WHERE no = ?", [no]).fetchone()
+        if row is None:
+            return []  # it was cut off: nothing of it was left
         return [job for job in _jobs(*row) if job[0] in self.where]
 
 

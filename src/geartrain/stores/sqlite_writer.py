@@ -69,8 +69,8 @@ class Changes:
     plain: list[Plain] = field(default_factory=list)
     #: By queue, the oldest job that nobody holds among those that went there ...
     lows: dict[int, int] = field(default_factory=dict)
-    #: ... in the entry of this number. All up to ``cut`` are gone.
-    entry: int = 0
+    #: ... in the entries from the first to the last of these. All up to ``cut`` are gone.
+    entries: tuple[int, int] = (0, 0)
     cut: int = 0
     #: Functions that were new: (tenant, name, number).
     functions: list[tuple[str, bytes, int]] = field(default_factory=list)
@@ -134,13 +134,13 @@ class SqliteWriter:
         self._keyed.clear()
         self._log_stale = True
         with self.transaction():
-            logged = {queue >> 2 for _, queue, _ in self.log.where.values()}
+            logged = self.log.counts()
             db.execute("DELETE FROM counter WHERE ready = 0 AND delayed = 0 AND fn > 0")
             db.execute(
                 "DELETE FROM function WHERE no NOT IN (SELECT fn FROM counter)"
                 " AND no NOT IN (SELECT fn FROM dead)"
                 " AND no NOT IN (SELECT value FROM json_each(?))",
-                [json.dumps(sorted(logged))],
+                [json.dumps(sorted({queue >> 2 for queue in logged}))],
             )
         functions = db.execute("SELECT tenant, name, no FROM function").fetchall()
         counters = {
@@ -149,9 +149,9 @@ class SqliteWriter:
         }
         (highest, _) = counters.pop(0)
         self._floor_row = highest
-        for _, queue, _ in self.log.where.values():
+        for queue, count in logged.items():
             ready, delayed = counters.get(queue, (0, 0))
-            counters[queue] = ready + 1, delayed
+            counters[queue] = ready + count, delayed
         if self.log.entries:
             highest = max(highest, self.log.entries[-1].top)
         for table in ("job", "dead"):
@@ -187,7 +187,8 @@ class SqliteWriter:
                 self._log_stale = False
             yield changes
             changes.cut = log.cut()
-            changes.entry = log.write(db, changes.plain, self.floor)
+            first = log.last + 1
+            changes.entries = first, log.write(db, changes.plain, self.floor)
             if changes.rows:
                 db.executemany(
                     _COUNT,
@@ -424,6 +425,31 @@ class SqliteWriter:
         # Even if nothing was to do: perhaps what was done before was not heard of.
         changes.cut = log.entries[0].no - 1 if log.entries else log.last
         return changes, changes.cut < min(upto, log.last)
+
+    def settle_queue(
+        self, queue: int, where: Sequence[tuple[int, int]], most: int
+    ) -> tuple[Changes, int]:
+        """Give the jobs of one queue rows of their own, however much else is in the log.
+
+        Args:
+            queue: its number.
+            where: the first and the last entry of commits that have jobs of it, oldest first.
+            most: about so many jobs.
+
+        Returns:
+            What was done, and the number of the last entry that has none of them any more.
+        """
+        done = 0
+        with self.transaction() as changes:
+            for first, last in where:
+                for no in range(first, last + 1):
+                    jobs = [job for job in self.log.rest_of(self.db, no) if job[1] == queue]
+                    self._settle(jobs, changes)
+                    most -= len(jobs)
+                done = last
+                if most <= 0:
+                    break
+        return changes, done
 
     def logged(self, ids: Sequence[JobId]) -> list[tuple[JobId, int]]:
         """Those of ``ids`` that are in the log, with their queues."""
