@@ -15,7 +15,7 @@ import pytest
 
 from geartrain.errors import ConfigurationError
 from geartrain.server import JobServer
-from geartrain.server.jobserver import sweep_seconds
+from geartrain.server.jobserver import PROGRESS_BYTES, sweep_seconds
 from geartrain.server.settings import Settings
 from geartrain.testing import EmbeddedServer
 from tests.conformance.wire import T, Wire, packet
@@ -312,18 +312,53 @@ def test_who_stops_in_the_middle_of_a_packet_is_closed_after_the_packet_timeout(
         for wire in (stalled, slow, idle):
             wire.expect_nothing()
         stalled.send_bytes(packet(T.SUBMIT_JOB, b"f", b"", b"x" * 100_000)[:-1])
-        whole = packet(T.ECHO_REQ, b"x" * 100)
+        body = b"x" * 10 * PROGRESS_BYTES
+        whole = packet(T.ECHO_REQ, body)
 
-        # One byte every 20 seconds is slow, but it is something.
-        for count in range(1, 30):
-            slow.send_bytes(whole[count - 1 : count])
-            wait_until(partial(server.call, partial(_somebody_holds, count)))
+        # A large packet over a slow line is something else.
+        for count in range(1, 10):
+            done = count * PROGRESS_BYTES
+            slow.send_bytes(whole[done - PROGRESS_BYTES : done])
+            wait_until(partial(server.call, partial(_somebody_holds, done - 12)))
             server.advance(20.0)
 
         stalled.expect_close()
-        slow.send_bytes(whole[29:])
-        slow.expect(T.ECHO_RES, b"x" * 100)
+        slow.send_bytes(whole[9 * PROGRESS_BYTES :])
+        slow.expect(T.ECHO_RES, body)
         idle.expect_nothing()
+
+
+def test_who_sends_a_byte_now_and_then_is_closed_after_the_packet_timeout(dial: Dial) -> None:
+    with EmbeddedServer(packet_timeout=30.0) as server:
+        loris, talker = dial(server), dial(server)
+        for wire in (loris, talker):
+            wire.expect_nothing()
+        whole = packet(T.ECHO_REQ, b"x" * 100)
+        for count in (1, 2, 3, 4):
+            # Who finishes one packet and begins the next gets on, however much is left over.
+            talker.send_bytes(whole[count - 1 :] + whole[:count])
+            talker.expect(T.ECHO_RES, b"x" * 100)
+            server.advance(20.0)
+            loris.send_bytes(whole[count - 1 : count])
+            wait_until(partial(server.call, partial(_somebody_holds, count)))
+
+        loris.expect_close()
+        talker.send_bytes(whole[4:])
+        talker.expect(T.ECHO_RES, b"x" * 100)
+
+
+def test_first_packet_may_take_longer_than_the_handshake_if_it_gets_on(dial: Dial) -> None:
+    with EmbeddedServer(handshake_timeout=30.0) as server:
+        wire = dial(server)
+        whole = packet(T.ECHO_REQ, b"x" * 4 * PROGRESS_BYTES)
+        for count in range(1, 5):
+            done = count * PROGRESS_BYTES
+            wire.send_bytes(whole[done - PROGRESS_BYTES : done])
+            wait_until(partial(server.call, partial(_somebody_holds, done - 12)))
+            server.advance(20.0)
+
+        wire.send_bytes(whole[4 * PROGRESS_BYTES :])
+        wire.expect(T.ECHO_RES, b"x" * 4 * PROGRESS_BYTES)
 
 
 def _somebody_holds(count: int, server: JobServer) -> bool:

@@ -78,7 +78,7 @@ class GearConnection(Peer):
         closing: everything is said; close once ``out`` has been sent.
         held_back: packets wait in the reader until ``resume``.
         throttled: ... and until there is room for more jobs.
-        spoke: something whole has come in.
+        spoke: something whole has come in; the server takes that back when it has noticed.
     """
 
     def __init__(self, number: int, house: House, touched: list[GearConnection]) -> None:

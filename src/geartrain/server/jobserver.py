@@ -64,6 +64,8 @@ PROTOCOL_VERSION = f"1.1.99-geartrain-{__version__}"
 #: Seconds between looks at connections that stall, at most; and at least.
 _SWEEP_SECONDS: Final = 5.0
 _SWEEP_LEAST_SECONDS: Final = 0.05
+#: What has to come of a large packet within ``packet_timeout``: 550 bytes a second by default.
+PROGRESS_BYTES: Final = 64 * 1024
 #: Seconds without accepting after the process ran out of file descriptors.
 _FULL_SECONDS = 0.5
 
@@ -546,24 +548,36 @@ class JobServer:
         self._look_for_stalled(reactor)
 
     def _look_for_stalled(self, reactor: Reactor) -> None:
-        """Close connections that never spoke, or stopped in the middle of a packet."""
+        """Close connections that never spoke, or do not get on in the middle of a packet.
+
+        To get on is to finish a packet, or to bring ``PROGRESS_BYTES`` more of a large one:
+        a peer that sends a byte now and then would else hold its place for ever.
+        """
         self._give_memory_back()
         now = self._steady()
         silent, stalled = self.settings.handshake_timeout, self.settings.packet_timeout
         for session in list(reactor.sessions.values()):
-            reader = session.connection.reader
-            if not session.connection.spoke:
+            connection = session.connection
+            held = connection.reader.held
+            if connection.spoke:  # since we last looked
+                connection.spoke = False
+                session.spoke = True
+                session.held, session.since = held, now
+            elif connection.held_back or (session.spoke and not held):
+                session.held, session.since = 0, now
+            elif (
+                held < session.held
+                or held >= session.held + PROGRESS_BYTES
+                or (session.spoke and not session.held)
+            ):
+                session.held, session.since = held, now
+            elif not session.spoke:
                 if silent and now - session.since > silent:
                     log.info("connection %d has said nothing for %gs", session.number, silent)
                     reactor.dismiss(session)
-                continue
-            held = reader.held
-            if not held or held != session.held or session.connection.held_back:
-                session.held = held
-                session.since = now
             elif stalled and now - session.since > stalled:
                 log.warning(
-                    "connection %d stopped in the middle of a packet for %gs, closing it",
+                    "connection %d does not get on in the middle of a packet for %gs, closing it",
                     session.number, stalled,
                 )  # fmt: skip
                 reactor.dismiss(session)

@@ -44,7 +44,8 @@ class Session:
         ended: the peer has said all it had to say (EOF).
         lost: the socket is of no further use.
         since: when it last got a step further (steady seconds), for time limits.
-        held: bytes of an unfinished packet when last looked at.
+        held: bytes of an unfinished packet when it got there.
+        spoke: something whole has come in, and been noticed.
         tolerated: up to here, what waits was found not to be too much.
     """
 
@@ -58,6 +59,7 @@ class Session:
         self.lost = False
         self.since = since
         self.held = 0
+        self.spoke = False
         self.tolerated = 0
         self._sent_of_first = 0
         self._read_bytes = READ_BYTES

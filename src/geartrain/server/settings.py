@@ -271,12 +271,12 @@ class Settings:
         table="limits", least=4096,
     )  # fmt: skip
     handshake_timeout: float = setting(
-        300.0, TIME, "a connection that has not said anything for so long is closed",
+        300.0, TIME, "a connection that has not said anything whole for so long is closed",
         table="limits", least=0,
     )  # fmt: skip
     packet_timeout: float = setting(
-        120.0, TIME, "a connection that stops in the middle of a packet for so long is closed",
-        table="limits", least=0,
+        120.0, TIME, "a connection that brings neither the rest of a packet nor 64 KiB of it in so"
+        " long is closed", table="limits", least=0,
     )  # fmt: skip
     file_descriptors: int = setting(
         0, COUNT, "limit of open files to ask the system for (0: the hard limit)",
