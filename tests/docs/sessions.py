@@ -5,7 +5,7 @@ A comment before a code block says what it is for:
     <!-- run -->            a console session: `$ command`, and below it what that prints
     <!-- file: NAME -->     a file that later commands find in their directory
 
-The blocks of one document follow each other in one empty directory, with the tools,
+Both may be indented, as in a list. The blocks of one document follow each other in one empty directory, with the tools,
 ``python`` and ``pytest`` of the build under test in front of the PATH, and a port of
 their own in the place of 4730. A command that ends in ``&`` is left running. A line
 ``...`` stands for any number of lines. ``gearadmin`` only looks, so it is asked again
@@ -21,6 +21,7 @@ import socket
 import stat
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -30,11 +31,11 @@ from types import TracebackType
 from tests.support import free_port, patient
 
 _BLOCK = re.compile(
-    r"^<!--\s*(?P<what>run|file:\s*(?P<name>\S+))\s*-->\n"
-    r"\s*^(?P<fence>```+)[^\n]*\n(?P<text>.*?)^(?P=fence)\s*$",
+    r"^(?P<indent> *)<!--\s*(?P<what>run|file:\s*(?P<name>\S+))\s*-->\n"
+    r"\s*^(?P=indent)(?P<fence>```+)[^\n]*\n(?P<text>.*?)^(?P=indent)(?P=fence)\s*$",
     re.MULTILINE | re.DOTALL,
 )
-_MARK = re.compile(r"^<!--\s*(?:run|file:)", re.MULTILINE)
+_MARK = re.compile(r"^ *<!--\s*(?:run|file:)", re.MULTILINE)
 
 _MODULES = {
     "gearmand": "geartrain.cli.gearmand",
@@ -83,7 +84,11 @@ def blocks(text: str) -> list[Block]:
         ValueError: a comment has no block behind it.
     """
     found = [
-        Block(text.count("\n", 0, match.start()) + 1, match["name"] or "", match["text"])
+        Block(
+            text.count("\n", 0, match.start()) + 1,
+            match["name"] or "",
+            textwrap.dedent(match["text"]),
+        )
         for match in _BLOCK.finditer(text)
     ]
     if len(found) != len(_MARK.findall(text)):
@@ -105,9 +110,14 @@ def agrees(printed: list[str], wanted: list[str]) -> bool:
 
 
 class Reader:
-    """Somebody who does what a document says, in a directory of their own."""
+    """Somebody who does what a document says, in a directory of their own.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: empty.
+        variables: of the environment, beside those of everybody.
+    """
+
+    def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder / "here"
         self.folder.mkdir()
         self._commands = folder / "bin"
@@ -122,6 +132,7 @@ class Reader:
             self._command("pytest", f'exec "{sys.executable}" -m pytest {plugin} "$@"')
         self._environ = {
             **os.environ,
+            **variables,
             "PATH": f"{self._commands}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONPATH": os.pathsep.join(
                 os.path.abspath(part)
