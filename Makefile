@@ -8,6 +8,8 @@ LONG ?= 600
 # Where chance begins in the short forms: the same noise at every run, so that a
 # find there is something that a change brought. The long ones begin anywhere.
 SEED ?= 1
+# How often the long form kills the server (50 times in the short one).
+KILLS ?= 1000
 # Processes that share a suite, file by file. Much of a test is waiting.
 JOBS ?= 2
 PYTEST := $(PY) -m pytest
@@ -137,7 +139,11 @@ soak: setup ## the long runs (LONG=600 seconds each)
 
 .PHONY: chaos
 chaos: setup ## break things on purpose (LONG=600 seconds each)
-	GEARTRAIN_SECONDS=$(LONG) $(PYTEST) -m chaos $(MAYBE_NONE)
+	GEARTRAIN_SECONDS=$(LONG) GEARTRAIN_KILLS=$(KILLS) $(PYTEST) -m chaos $(MAYBE_NONE)
+
+.PHONY: kills
+kills: setup ## kill -9 a durable server KILLS=1000 times, and tell what became of its jobs
+	GEARTRAIN_KILLS=$(KILLS) $(PYTEST) -s -m chaos tests/server/test_kills.py
 
 .PHONY: fuzz
 fuzz: setup ## noise into every reader (LONG=600 seconds)

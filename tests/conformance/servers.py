@@ -94,6 +94,17 @@ class Server:
         return self.address[1]
 
     def _start(self) -> subprocess.Popen[bytes]:
+        process = self.launch()
+        try:
+            self._await(process)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        return process
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start a process at a new port, and do not wait until it listens."""
         self.address = ("127.0.0.1", free_port())
         words = [
             *self._command,
@@ -102,7 +113,7 @@ class Server:
         ]
         if self._limit_files is not None:
             words = ["sh", "-c", f'ulimit -n {self._limit_files}; exec "$@"', "sh", *words]
-        process = subprocess.Popen(
+        return subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -110,13 +121,6 @@ class Server:
             env=python_environment(),
             cwd=ROOT,
         )
-        try:
-            self._await(process)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        return process
 
     def _await(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + 2 * PATIENCE

@@ -12,7 +12,7 @@ import pytest
 from geartrain.testing import EmbeddedServer
 from tests.conformance.wire import T, Wire, packet
 from tests.server.conftest import Dial
-from tests.server.test_durable import crash, grab, serving, totals
+from tests.server.keeping import crash, grab, serving, totals
 from tests.support import wait_until
 
 COUNT = 1000

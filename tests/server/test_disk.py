@@ -14,8 +14,8 @@ from geartrain.stores.sqlite import SqliteStore
 from geartrain.testing import EmbeddedServer
 from tests.conformance.wire import T, packet
 from tests.server.conftest import Dial
+from tests.server.keeping import grab
 from tests.server.test_backlog import fill
-from tests.server.test_durable import grab
 from tests.support import wait_until
 
 MIB = 2**20

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
-import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,61 +26,10 @@ from geartrain.stores.port import (
     StoreDown,
 )
 from geartrain.testing import EmbeddedServer
-from tests.conformance.servers import OURS, Server
-from tests.conformance.wire import T, Wire, packet
+from tests.conformance.wire import T, packet
 from tests.server.conftest import Dial
-from tests.support import budget, patient, wait_until
-
-
-class Keeping(Server):
-    """A server with a queue, and the connections to it."""
-
-    def __init__(self, *options: str) -> None:
-        self.wires: list[Wire] = []
-        super().__init__(OURS, *options)
-
-    def connect(self, receive_buffer: int | None = None) -> Wire:
-        wire = super().connect(receive_buffer)
-        self.wires.append(wire)
-        return wire
-
-    def end(self) -> None:
-        super().end()
-        for wire in self.wires:
-            wire.close()
-
-
-@contextlib.contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Server]:
-    server = Keeping("--queue", f"sqlite://{folder}/jobs.db", *options)
-    try:
-        yield server
-    finally:
-        server.end()
-
-
-def crash(server: Server) -> None:
-    server.kill()
-    server.restart()
-
-
-def grab(worker: Wire) -> list[bytes]:
-    """Handle, function, unique, reducer and workload of the next job."""
-    worker.send(T.GRAB_JOB_ALL)
-    heard = worker.receive()
-    if heard.number == T.NO_JOB:
-        return []
-    parts = heard.body.split(b"\0", 4 if heard.number == T.JOB_ASSIGN_ALL else 3)
-    return parts if len(parts) == 5 else [*parts[:3], b"", parts[3]]
-
-
-def totals(server: Server) -> dict[bytes, int]:
-    wire = server.connect()
-    wire.send_bytes(b"status\n")
-    lines = [line.split(b"\t") for line in wire.read_list()]
-    wire.close()
-    return {name: int(total) for name, total, *_ in lines}
-
+from tests.server.keeping import crash, grab, serving, totals
+from tests.support import patient, wait_until
 
 # ── what survives ────────────────────────────────────────────────────────────
 
@@ -232,124 +178,6 @@ def test_order_is_kept_and_ten_thousand_come_back(tmp_path: Path) -> None:
         for n in range(count):
             heard = worker.receive().body.split(b"\0", 3)
             assert (heard[0], heard[3]) == (handles[n], b"%d" % n)
-
-
-# ── kill -9, again and again ─────────────────────────────────────────────────
-
-
-class Life:
-    """Clients and workers that note what was promised and what was done.
-
-    Nobody is told that an end is on the disk. But it is once a job is acknowledged
-    that was submitted after the server had taken the end: ``settled`` counts those.
-    """
-
-    def __init__(self, chance: random.Random) -> None:
-        self.chance = chance
-        self.acknowledged: set[bytes] = set()
-        self.done: list[bytes] = []
-        #: Done, and the server has answered the worker since.
-        self.taken: list[bytes] = []
-        self.settled = 0
-        #: For names; ``+= 1`` in several threads would give one twice.
-        self.numbers = itertools.count(1)
-
-    def round(self, server: Server, seconds: float) -> None:
-        """Live until the server dies."""
-        threads = [threading.Thread(target=self._submit, args=(server, n)) for n in range(3)]
-        threads += [threading.Thread(target=self._work, args=(server,)) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        time.sleep(seconds)
-        server.kill()
-        for thread in threads:
-            thread.join(patient(20))
-            assert not thread.is_alive()
-        # The others may come back in the next round, and be done in any later one.
-        del self.taken[self.settled :]
-
-    def _submit(self, server: Server, number: int) -> None:
-        with contextlib.suppress(AssertionError, OSError):
-            wire = server.connect()
-            while True:
-                taken = len(self.taken)
-                names = [b"%d.%d" % (number, next(self.numbers)) for _ in range(20)]
-                wire.socket.sendall(
-                    b"".join(packet(T.SUBMIT_JOB_BG, b"f", b"", name) for name in names)
-                )
-                for name in names:
-                    wire.created()
-                    self.acknowledged.add(name)
-                self.settled = max(self.settled, taken)
-
-    def _work(self, server: Server) -> None:
-        with contextlib.suppress(AssertionError, OSError):
-            wire = server.connect()
-            wire.can_do(b"f")
-            ended: list[bytes] = []
-            while True:
-                job = grab(wire)
-                self.taken += ended
-                ended = []
-                if not job:
-                    time.sleep(0.001)
-                    continue
-                wire.socket.sendall(packet(T.WORK_COMPLETE, job[0], b""))
-                self.done.append(job[4])
-                ended = [job[4]]
-
-    def queue(self, server: Server, count: int) -> None:
-        """Put jobs in line, far more than a server keeps in memory."""
-        wire = server.connect()
-        names = [b"ahead.%d" % number for number in range(count)]
-        wire.socket.sendall(b"".join(packet(T.SUBMIT_JOB_BG, b"f", b"", name) for name in names))
-        for name in names:
-            wire.created()
-            self.acknowledged.add(name)
-
-    def finish(self, server: Server) -> None:
-        """Do what is left."""
-        wire = server.connect()
-        wire.can_do(b"f")
-        while job := grab(wire):
-            wire.send(T.WORK_COMPLETE, job[0], b"")
-            self.done.append(job[4])
-        wire.expect_nothing()
-
-
-def live_and_die(folder: Path, rounds: int, seconds: float, ahead: int = 0) -> None:
-    """Kill a server again and again; ``ahead`` jobs wait in line before all others."""
-    chance = random.Random(rounds)
-    life = Life(chance)
-    end = time.monotonic() + seconds
-    with serving(folder) as server:
-        life.queue(server, ahead)
-        number = 0
-        while number < rounds and time.monotonic() < end:
-            number += 1
-            settled = set(life.taken[: life.settled])
-            at = len(life.done)
-            life.round(server, chance.uniform(0.02, 0.4))
-            server.restart()
-            assert not settled.intersection(life.done[at:])
-        life.finish(server)
-    assert life.acknowledged <= set(life.done)
-    assert len(life.acknowledged) > 10 * number
-    assert life.settled > number
-
-
-def test_nothing_is_lost_when_the_server_is_killed_again_and_again(tmp_path: Path) -> None:
-    live_and_die(tmp_path, 8, 40.0)
-
-
-def test_nothing_is_lost_when_it_is_killed_while_jobs_come_from_the_store(tmp_path: Path) -> None:
-    live_and_die(tmp_path, 5, 30.0, ahead=5000)
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(0)
-def test_nothing_is_lost_in_a_thousand_kills(tmp_path: Path) -> None:
-    live_and_die(tmp_path, 1000, budget(30.0))
 
 
 # ── answers ──────────────────────────────────────────────────────────────────

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.conformance.servers import Server
 from tests.conformance.wire import T, packet
+from tests.server.keeping import grab, serving, totals
 from tests.server.test_backlog import numbers
-from tests.server.test_durable import grab, serving, totals
 from tests.support import wait_until
 
 MEGABYTE = 2**20

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conformance.servers import Server
 from tests.conformance.wire import T, Wire
-from tests.server.test_durable import Keeping, grab, totals
+from tests.server.keeping import Keeping, grab, totals
 from tests.stores.postgres_server import Cluster, Place
 from tests.support import patient, wait_until
 
