@@ -31,8 +31,8 @@ WAITING: Final = 1
 SHAKING: Final = 2
 OPEN: Final = 3
 
-#: Handshakes at once.
-HANDSHAKES: Final = 64
+#: Handshakes at once, at some 46 KiB each: as many as may hold the others up for a second.
+HANDSHAKES: Final = 384
 #: A handshake that makes no step for so long ends when others wait for its place.
 GIVE_WAY_SECONDS: Final = 1.0
 #: How often to look for those whose time is over.
