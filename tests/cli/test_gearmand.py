@@ -247,9 +247,12 @@ def test_port_in_use_names_the_port_and_the_way_out() -> None:
     ("words", "named"),
     [
         (["-u", "no-such-user-here"], "Could not find user : no-such-user-here"),
+        (["-u", "no-such-user-here", "--check-args"], "Could not find user : no-such-user-here"),
         (["-P", "/no/such/folder/pid"], "cannot write pid file /no/such/folder/pid: No such file"),
         (["-l", "/no/such/folder/log"], "cannot write log file /no/such/folder/log: No such file"),
         (["-L", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
+        (["-L", "192.0.2.1"], "cannot listen on 192.0.2.1:4730: this machine does not have"),
+        (["-L", f"unix:{__file__}"], "there is a file of that name that is no socket; remove it"),
         (["-L", "unix:/no/such/folder/s"], "cannot listen on unix:/no/such/folder/s"),
         (["-L", "unix:/no/such/folder/s", "--unix-mode", "9"], "want an octal number such as 660"),
     ],

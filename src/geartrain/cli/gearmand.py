@@ -28,6 +28,7 @@ from geartrain.server.lifecycle import (
     Allocator,
     become,
     go_to_background,
+    may_become,
     notify,
     pid_file,
     raise_descriptor_limit,
@@ -280,6 +281,8 @@ def _main(argv: Sequence[str] | None) -> int:
 
         port_number(settings.port)
         tls_context(settings)
+        if settings.user:
+            may_become(settings.user)
         JobServer(settings)
         print("all settings are right")
         return 0

@@ -74,8 +74,8 @@ def pid_file(path: str) -> Iterator[None]:
             log.warning("cannot remove pid file %s: %s; it is stale now", path, error.strerror)
 
 
-def become(user: str) -> None:
-    """Give up root for another user.
+def may_become(user: str) -> pwd.struct_passwd | None:
+    """The user to become; None if that is who we are.
 
     Raises:
         ConfigurationError: not root, or no such user.
@@ -85,9 +85,21 @@ def become(user: str) -> None:
     except KeyError:
         raise ConfigurationError(f"Could not find user : {user}") from None
     if os.getuid() == entry.pw_uid and os.geteuid() == entry.pw_uid:
-        return
+        return None
     if os.geteuid() != 0:
         raise ConfigurationError("Must be root to switch users.")
+    return entry
+
+
+def become(user: str) -> None:
+    """Give up root for another user.
+
+    Raises:
+        ConfigurationError: not root, or no such user.
+    """
+    entry = may_become(user)
+    if entry is None:
+        return
     os.initgroups(user, entry.pw_gid)
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)

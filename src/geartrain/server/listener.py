@@ -189,6 +189,11 @@ def _bind_tcp(
                 f"cannot listen on {where}: permission denied; ports below 1024 need root, "
                 f"choose another with --port"
             ) from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ConfigurationError(
+                f"cannot listen on {where}: this machine does not have that address; see "
+                f"'ip address' for those it has, or leave --listen out for all of them"
+            ) from error
         raise ConfigurationError(f"cannot listen on {where}: {error.strerror}") from error
     return sock
 
@@ -213,6 +218,11 @@ def _open_unix(path: str, settings: Settings) -> socket.socket:
     except (OSError, ValueError) as error:
         close_listeners([sock])
         cause = (error.strerror if isinstance(error, OSError) else None) or error
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise ConfigurationError(
+                f"cannot listen on unix:{path}: there is a file of that name that is no socket; "
+                f"remove it, or choose another path"
+            ) from error
         raise ConfigurationError(
             f"cannot listen on unix:{path}: {cause}; check that the folder exists and is writable"
         ) from error
