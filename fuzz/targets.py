@@ -10,8 +10,9 @@ from pathlib import Path
 
 from fuzz.target import target
 from geartrain.broker.broker import Broker
+from geartrain.broker.handles import HandleMaker
 from geartrain.broker.invariants import check
-from geartrain.broker.state import HandleMaker, Rules
+from geartrain.broker.state import Rules
 from geartrain.cli import gearman_options, lines, options
 from geartrain.cli.gearmand import build_parser, read_settings
 from geartrain.client.connection import ClientConnection

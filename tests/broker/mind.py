@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from geartrain.broker.broker import Broker
+from geartrain.broker.handles import HandleMaker
 from geartrain.broker.invariants import check
 from geartrain.broker.progress import COMPLETE, DATA, EXCEPTION, FAIL, STATUS, WARNING
-from geartrain.broker.state import HandleMaker, Rules
+from geartrain.broker.state import Rules
 from geartrain.broker.tables import Job, Peer
 from geartrain.terms import HIGH, LOW, NORMAL
 

@@ -6,8 +6,9 @@ import struct
 from typing import Any
 
 from geartrain.broker.broker import Broker
+from geartrain.broker.handles import HandleMaker
 from geartrain.broker.invariants import check
-from geartrain.broker.state import HandleMaker, Rules
+from geartrain.broker.state import Rules
 from geartrain.frontends.gear import GearConnection
 from geartrain.frontends.port import Bounds, House, Question
 

@@ -10,7 +10,8 @@ import pytest
 import trustme
 
 from geartrain.broker.broker import Broker
-from geartrain.broker.state import HandleMaker, Rules
+from geartrain.broker.handles import HandleMaker
+from geartrain.broker.state import Rules
 from geartrain.frontends.gear import GearConnection
 from geartrain.frontends.port import Bounds, House
 from geartrain.server.session import Session

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geartrain.broker.state import HandleMaker
+from geartrain.broker.handles import HandleMaker
 from geartrain.stores.ids import JobIds, coalescing_key, handle_of, id_of, made_at
 from geartrain.stores.port import FIRST, JobId, Lease, LeaseId
 

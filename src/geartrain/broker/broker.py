@@ -28,9 +28,11 @@ from geartrain.broker import (
     windows,
 )
 from geartrain.broker.graveyard import Burial
+from geartrain.broker.handles import HandleMaker
 from geartrain.broker.policies import Policies
-from geartrain.broker.state import Counters, Gift, HandleMaker, Postponement, Rules, State
-from geartrain.broker.tables import KEPT, PAGED, Ask, Fetch, Function, Job, Peer
+from geartrain.broker.state import Counters, Rules, State
+from geartrain.broker.tables import KEPT, PAGED, Function, Job, Peer
+from geartrain.broker.wishes import Ask, Claim, Fetch, Gift, Postponement
 
 MAX_CLIENT_ID_BYTES = 127
 #: The number at the end of a handle.
@@ -325,7 +327,7 @@ class Broker:
         """A job of the dead set in memory is to be done again; False if its key is taken."""
         return keeping.revive(self.state, handle)
 
-    def take_claims(self) -> list[windows.Claim]:
+    def take_claims(self) -> list[Claim]:
         """Lines of which more should be claimed, the most urgent first."""
         return windows.take_claims(self.state)
 

@@ -9,13 +9,7 @@ Source: protocol reference, 2.7, 2.8 and 3.4.
 from __future__ import annotations
 
 from geartrain.broker import progress
-from geartrain.broker.dispatch import (
-    leave_crew,
-    may_change_alone,
-    rest,
-    retire,
-    wake,
-)
+from geartrain.broker.crews import leave_crew, may_change_alone, retire
 from geartrain.broker.paging import changed, drop, uncount, unplace
 from geartrain.broker.policies import WORKER_LOST
 from geartrain.broker.retrying import lose
@@ -32,6 +26,7 @@ from geartrain.broker.tables import (
     Job,
     Peer,
 )
+from geartrain.broker.waking import rest, wake
 from geartrain.broker.windows import look, tail_of
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from geartrain.broker.departure import take_out
 from geartrain.broker.paging import page_out
 from geartrain.broker.queues import Entry
-from geartrain.broker.state import Gift, State
+from geartrain.broker.state import State
 from geartrain.broker.tables import KEPT, STORING, UNKEPT, Function, Job
+from geartrain.broker.wishes import Gift
 
 
 def give_back(state: State, everything: bool) -> None:

@@ -24,12 +24,12 @@ from geartrain.broker.tables import (
     PAGED,
     STORING,
     UNKEPT,
-    Ask,
     Function,
     Job,
     Peer,
 )
 from geartrain.broker.windows import has_room, tail_of
+from geartrain.broker.wishes import Ask
 
 #: The answer to a submission goes where it is made.
 NO_TICKET: Final = -1

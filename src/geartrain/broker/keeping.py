@@ -41,10 +41,10 @@ from geartrain.broker.tables import (
     UNKEPT,
     WISHED,
     WRITING,
-    Fetch,
     Job,
 )
 from geartrain.broker.windows import answered, look, measure, tail_of
+from geartrain.broker.wishes import Fetch
 
 #: After so long what was answered for and could not be stored is tried again.
 RETRY_SECONDS: Final = 1.0

@@ -16,8 +16,9 @@ from geartrain.broker.dispatch import line_up
 from geartrain.broker.graveyard import Burial
 from geartrain.broker.paging import page_out, unload
 from geartrain.broker.policies import EXCEPTION, FAIL, TIMEOUT
-from geartrain.broker.state import Postponement, State
+from geartrain.broker.state import State
 from geartrain.broker.tables import DELAYED, FORGOTTEN, KEPT, STORING, UNKEPT, Job, Peer
+from geartrain.broker.wishes import Postponement
 
 #: Bytes of an exception's text that are kept with a dead job.
 MAX_REASON_BYTES = 500

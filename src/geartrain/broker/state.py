@@ -1,9 +1,6 @@
-"""The tables themselves, the rules that are settings, and the counters.
+"""Everything the broker knows, the rules that are settings, and the counters.
 
-Written only by the modules of this package. Handles are made here, because they
-must not repeat: a handle is ``prefix`` and 63 bits in hexadecimal, made of the
-millisecond in which its block of ids began, the number of this server, and a
-counter, so that neither a restart nor a neighbour can hand it out again.
+Written only by the modules of this package.
 """
 
 from __future__ import annotations
@@ -12,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from geartrain.broker.graveyard import Burial, Graveyard
+from geartrain.broker.handles import HandleMaker
 from geartrain.broker.policies import Policies
 from geartrain.broker.queues import AlarmClock
 from geartrain.broker.tables import (
@@ -19,19 +17,14 @@ from geartrain.broker.tables import (
     KEPT,
     UNKEPT,
     WISHED,
-    Ask,
     Asker,
     Crew,
-    Fetch,
     Function,
-    Grabber,
     Job,
     Peer,
     Tail,
 )
-
-#: 2020-01-01, in milliseconds since 1970: ids count from here.
-ID_EPOCH_MS: Final = 1_577_836_800_000
+from geartrain.broker.wishes import Ask, Fetch, Gift, Grabber, Postponement
 
 #: A tenure that does not end: nobody else can have the jobs.
 FOR_EVER: Final = float("inf")
@@ -120,67 +113,6 @@ class Counters:
         self.wakeups = 0
 
 
-class HandleMaker:
-    """Makes handles that never repeat.
-
-    Args:
-        prefix: what they begin with, such as ``H:host:``; at most 46 bytes.
-        instance: 0 to 1023; different for servers that share a store.
-
-    Attributes:
-        size: bytes of a handle; all are of one length.
-    """
-
-    def __init__(self, prefix: bytes, instance: int = 0) -> None:
-        if len(prefix) > 46:
-            raise ValueError(f"job handle prefix {prefix!r} is longer than 46 bytes")
-        if not 0 <= instance < 1024:
-            raise ValueError(f"instance = {instance}: want 0 to 1023")
-        self.prefix = prefix
-        # Thirteen digits for the block (good until 2159) and three for the count.
-        self.size = len(prefix) + 16
-        self._instance = instance
-        self._ms = -1
-        self._stem = b""
-        self._count = 4096
-        # Three hexadecimal digits count 4,096 ids; then a new block begins.
-        self._tails: list[bytes] = [b"%03x" % n for n in range(4096)]
-
-    def rebase(self, instance: int, floor: int) -> None:
-        """Go on as this instance, above the id ``floor``."""
-        self._instance = instance
-        self._ms = max(self._ms, floor >> 22)
-        self._count = 4096
-
-    def keep_pace(self, wall: float) -> None:
-        """Begin a new block if a millisecond has passed, so that ids tell the age of jobs."""
-        if int(wall * 1000.0) - ID_EPOCH_MS > self._ms:
-            self._count = 4096
-
-    def next(self, wall: float) -> bytes:
-        """A new handle. ``wall`` is the time in seconds since 1970; it may stand still."""
-        count = self._count
-        if count == 4096:
-            # A clock that stands still or was set back does not bring ids back.
-            self._ms = max(int(wall * 1000.0) - ID_EPOCH_MS, self._ms + 1)
-            self._stem = self.prefix + b"%013x" % ((self._ms << 10) | self._instance)
-            count = 0
-        self._count = count + 1
-        return self._stem + self._tails[count]
-
-
-class Gift:
-    """A stored job that any server may have from now on.
-
-    Attributes:
-        attempts: so far.
-    """
-
-    def __init__(self, handle: bytes, attempts: int) -> None:
-        self.handle = handle
-        self.attempts = attempts
-
-
 class RousedLine:
     """Woken workers, in the order in which their time to answer runs out.
 
@@ -231,20 +163,6 @@ class RousedLine:
             return -1.0
         looks = self.dues[self.head] // ROUSED_LOOK_SECONDS
         return (looks + 1.0) * ROUSED_LOOK_SECONDS
-
-
-class Postponement:
-    """A stored job that is not to be done before a time.
-
-    Attributes:
-        until: seconds since 1970.
-        attempts: so far.
-    """
-
-    def __init__(self, handle: bytes, until: float, attempts: int) -> None:
-        self.handle = handle
-        self.until = until
-        self.attempts = attempts
 
 
 class State:

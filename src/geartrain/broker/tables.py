@@ -1,7 +1,8 @@
 """The records the broker thinks about: Job, Function, Peer, Crew.
 
 They point at each other, so they live together; nothing here decides anything.
-The rules are in ``intake``, ``dispatch``, ``progress`` and ``departure``.
+The rules are in ``intake``, ``dispatch``, ``crews``, ``waking``, ``progress`` and
+``departure``.
 
 A **Peer** is a connection as the broker knows it: client, worker or both. It is
 also the port through which the broker speaks: a front-end derives from it and
@@ -161,47 +162,6 @@ class Asker:
     def __init__(self, peer: Peer, ticket: int) -> None:
         self.peer = peer
         self.ticket = ticket
-
-
-class Ask:
-    """A submission whose key may belong to a job that is only in the store."""
-
-    def __init__(
-        self,
-        peer: Peer,
-        ticket: int,
-        function: bytes,
-        unique: bytes,
-        workload: bytes,
-        priority: int,
-        reducer: bytes,
-    ) -> None:
-        self.peer = peer
-        self.ticket = ticket
-        self.function = function
-        self.unique = unique
-        self.workload = workload
-        self.priority = priority
-        self.reducer = reducer
-
-
-class Fetch:
-    """A worker has a job whose workload is only in the store."""
-
-    def __init__(self, peer: Peer, ticket: int, job: Job) -> None:
-        self.peer = peer
-        self.ticket = ticket
-        self.job = job
-        self.attempts = job.attempts
-
-
-class Grabber:
-    """A worker that has asked for a job while one was on its way from the store."""
-
-    def __init__(self, peer: Peer, ticket: int, due: float) -> None:
-        self.peer = peer
-        self.ticket = ticket
-        self.due = due
 
 
 class Tail:

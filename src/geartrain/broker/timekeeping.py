@@ -9,12 +9,13 @@ Source: protocol reference, 2.5, 2.11 and 2.12.
 from __future__ import annotations
 
 from geartrain.broker import fencing
-from geartrain.broker.dispatch import pass_over, serve_grabbers
+from geartrain.broker.dispatch import serve_grabbers
 from geartrain.broker.paging import follow
 from geartrain.broker.policies import TIMEOUT
 from geartrain.broker.retrying import lose
 from geartrain.broker.state import State
 from geartrain.broker.tables import Job
+from geartrain.broker.waking import pass_over
 
 
 def tick(state: State, wall: float, steady: float) -> None:

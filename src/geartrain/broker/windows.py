@@ -15,6 +15,7 @@ from typing import Final
 from geartrain.broker.budget import is_tight
 from geartrain.broker.state import State
 from geartrain.broker.tables import Function, Job, Peer, Tail
+from geartrain.broker.wishes import Claim
 
 #: A window is what was done in so many seconds.
 WINDOW_SECONDS: Final = 2.0
@@ -24,16 +25,6 @@ SHARE: Final = 8
 MEASURE_SECONDS: Final = 0.01
 #: Claims on their way that a worker without a job is compared with.
 MOST_LOOKED_AT: Final = 100
-
-
-class Claim:
-    """A wish: so many jobs of a line, at most so many bytes of bodies together."""
-
-    def __init__(self, function: bytes, priority: int, jobs: int, size: int) -> None:
-        self.function = function
-        self.priority = priority
-        self.jobs = jobs
-        self.size = size
 
 
 def tail_of(function: Function, priority: int) -> Tail:

@@ -20,8 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from geartrain.broker.broker import Broker
-from geartrain.broker.tables import Ask, Fetch
-from geartrain.broker.windows import Claim
+from geartrain.broker.wishes import Ask, Claim, Fetch
 from geartrain.server.tenure import Tenure
 from geartrain.stores.ids import coalescing_key, handle_of, id_of
 from geartrain.stores.port import (

@@ -25,7 +25,8 @@ from typing import Final
 
 from geartrain import __version__
 from geartrain.broker.broker import Broker
-from geartrain.broker.state import HandleMaker, Rules
+from geartrain.broker.handles import HandleMaker
+from geartrain.broker.state import Rules
 from geartrain.errors import ConfigurationError
 from geartrain.frontends.port import Bounds, House, Question
 from geartrain.server.desk import Desk
