@@ -260,3 +260,42 @@ def test_who_joined_a_large_job_that_another_server_got_has_to_submit_it(holder:
     assert (said, code) == ("reneged", b"QUEUE_ERROR")
     assert b"submit it again" in text  # type: ignore[operator]
     assert holder.take() == []
+
+
+def test_job_that_becomes_a_stored_one_after_the_end_waits(holder: Holder) -> None:
+    holder.ask(holder.client, unique=b"u", background=False)
+    holder.join(holder.mind.join())
+    holder.take()
+    holder.expire()
+    holder.answer()
+
+    assert holder.grab() is None
+    holder.prolong()
+    assert holder.grab() == b"w"
+
+
+def test_row_that_comes_for_a_waiting_job_after_the_end_holds_it_back(holder: Holder) -> None:
+    holder.ask(holder.client, unique=b"u", background=False)
+    [handle] = holder.broker.job_handles()
+    holder.expire()
+
+    assert holder.broker.restore(handle, b"f", b"u", b"w", NORMAL, b"", 0)
+    holder.mind.agree()
+
+    assert holder.grab() is None
+    holder.prolong()
+    assert holder.grab() == b"w"
+
+
+def test_lines_that_others_have_emptied_are_filled_again_when_the_tenure_goes_on(
+    holder: Holder,
+) -> None:
+    job = holder.keep(b"mine")
+    holder.broker.page(b"f", NORMAL, 5, 0)
+    holder.broker.take_claims()
+    holder.broker.claimed(b"f", NORMAL, 1)
+    holder.expire()
+    holder.lose(job)
+    holder.prolong()
+
+    assert [wish.function for wish in holder.broker.take_claims()] == [b"f"]

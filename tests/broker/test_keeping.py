@@ -469,3 +469,17 @@ def test_ids_tell_the_time() -> None:
         found.append((int(handles.next(now)[-16:], 16) >> 22) + 1_577_836_800_000)
 
     assert found == [1_700_000_000_000 + ms for ms in (0, 0, 1, 5)]
+
+
+def test_delayed_job_whose_client_has_left_is_gone_when_its_twin_cannot_be_stored() -> None:
+    keeper = Keeper()
+    waiting, joining = keeper.mind.join(), keeper.mind.join()
+    later = int(keeper.mind.wall) + 10
+    keeper.ask(waiting, unique=b"u", background=False, when=later)
+    keeper.ask(joining, unique=b"u")
+    waiting.leave()
+    keeper.take()
+    keeper.fail()
+
+    assert [one[0] for one in answers(joining)] == ["reneged"]
+    assert keeper.broker.idle

@@ -145,6 +145,7 @@ def test_waiting_grab_is_answered_when_the_workload_has_come() -> None:
     worker = keeper.mind.worker()
     assert worker.grab() is None
     assert keeper.broker.hold_out(worker)
+    keeper.broker.take_claims()
     keeper.broker.restore(b"H:test:1", b"f", b"", b"", NORMAL, b"", 0, True)
     keeper.broker.claimed(b"f", NORMAL, 1)
     keeper.mind.agree()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geartrain.broker.tables import KEPT, POOLING, Job
+from geartrain.broker.windows import tail_of
 from geartrain.terms import HIGH, LOW, NORMAL
 from tests.broker.mind import Ear
 from tests.broker.test_keeping import Keeper, answers
@@ -368,3 +369,36 @@ def test_memory_does_not_grow_with_the_tail() -> None:
     assert pool.broker.state.memory == 0
     assert pool.broker.job_handles() == []
     assert pool.mind.counts() == (500, 0, 0)
+
+
+def test_claim_asks_for_no_more_bytes_than_there_is_room_for() -> None:
+    pool = Pool(window_bytes=100)
+    pool.mind.worker()
+    pool.put(b"x" * 10)
+    pool.broker.page(b"f", NORMAL, 9, 0)
+
+    [wish] = pool.broker.take_claims()
+
+    assert wish.size == 90
+
+
+def test_server_leaves_most_of_a_short_pool_to_the_others() -> None:
+    pool = Pool(window=0, idle=0, shared=True)
+    pool.broker.rules.most_window = 100
+    pool.mind.worker()
+    tail_of(pool.broker.state.functions[b"f"], NORMAL).rate = 1000.0
+
+    pool.broker.page(b"f", NORMAL, 80, 0)
+
+    [wish] = pool.broker.take_claims()
+    assert wish.jobs == 10
+
+
+def test_line_that_is_counted_while_it_is_to_be_asked_for_is_asked_for_once() -> None:
+    pool = Pool()
+    pool.mind.worker()
+    pool.broker.page(b"f", NORMAL, 20, 0)
+
+    pool.broker.page(b"f", NORMAL, 30, 0)
+
+    assert len(pool.broker.take_claims()) == 1

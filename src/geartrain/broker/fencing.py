@@ -29,6 +29,7 @@ from geartrain.broker.tables import (
     WISHED,
     Job,
 )
+from geartrain.broker.windows import look_all
 
 GONE: Final = b"Another server has the job that this one has the key of; submit it again"
 
@@ -71,6 +72,10 @@ def unfence(state: State, until: float) -> None:
             # Older than what is only in the store, so not behind that.
             job.function.storing -= 1
             line_up(state, job)
+    if state.paged:
+        # Of what was here another server may have all by now.
+        for function in state.functions.values():
+            look_all(state, function)
     doubted, state.doubted = state.doubted, []
     for job in doubted:
         if job.kept == KEPT or job.kept == FORGOTTEN:

@@ -18,6 +18,8 @@ from geartrain.broker.tables import (
     QUEUED,
     RUNNING,
     STORING,
+    UNKEPT,
+    WISHED,
     WRITING,
     Job,
     Peer,
@@ -33,6 +35,7 @@ def job_faults(state: State) -> Iterator[str]:
     yield from _jobs(state)
     yield from _lines(state)
     yield from _tails(state)
+    yield from _wishes(state)
     yield from _counters(state)
     yield from _keys(state)
     yield from _attachments(state)
@@ -123,7 +126,7 @@ def _tails(state: State) -> Iterator[str]:
                 yield f"{name}: bytes = {tail.bytes}, a recount says {size}"
             wanted = tail.ready and not line.live and window(state, tail)
             going = state.rules.accept_new_work or state.rules.spills
-            if wanted and going and not tail.asked:
+            if wanted and going and not tail.asked and not state.fenced:
                 yield f"{name} is empty, {tail.ready} are in the store, and nobody asks for them"
             for what, counted, kept in (
                 ("coming", tail.coming, POOLING), ("mining", tail.mining, WRITING),
@@ -146,6 +149,30 @@ def _tails(state: State) -> Iterator[str]:
             yield f"{job_text(job)} stands behind a tail {behind[job.handle]} times"
         if job.state == PAGED and (job.client is None or job.workload or job.kept != KEPT):
             yield f"{job_text(job)} is paged, and more of it is here than those who wait"
+
+
+def _wishes(state: State) -> Iterator[str]:
+    """Whoever waits for the store is written down where somebody will answer."""
+    to_write = Counter(job.handle for job in [*state.adds, *state.later] if job.kept == WISHED)
+    aside = {job.handle for job in state.aside}
+    doubted = {job.handle for job in state.doubted}
+    for handle, job in state.jobs.items():
+        if to_write[handle] != (1 if job.kept == WISHED else 0):
+            yield f"{job_text(job)} is to be written {to_write[handle]} times"
+        if job.state == STORING:
+            held = job.kept == KEPT and state.fenced and handle in aside
+            if not held and job.kept not in (WISHED, WRITING, POOLING):
+                yield f"{job_text(job)} is being stored, and nobody does it (kept = {job.kept})"
+        if job.askers is not None and job.kept in (UNKEPT, KEPT):
+            if handle not in doubted:
+                yield f"{job_text(job)} has askers whom nobody answers (kept = {job.kept})"
+    if (state.aside or state.doubted) and not state.fenced:
+        yield f"{len(state.aside)} jobs are aside, {len(state.doubted)} in doubt, without a fence"
+    for tail in [*state.hungry, *state.asking]:
+        if not tail.asked:
+            yield f"{line_text(tail.function, tail.priority)} is hungry, and asked for nothing"
+    if len(state.throttled) != len(state.throttled_until):
+        yield f"{len(state.throttled)} peers are throttled, {len(state.throttled_until)} times"
 
 
 def _counters(state: State) -> Iterator[str]:

@@ -29,7 +29,6 @@ from geartrain.broker.paging import (
 )
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
-    BEHIND,
     DELAYED,
     FORGOTTEN,
     KEPT,
@@ -98,6 +97,8 @@ def stored(state: State, job: Job, mine: bool) -> None:
                     unload(state, job)
             else:
                 page_out(state, job)
+        else:
+            _step_aside(state, job)
     redeem(job, job.handle)
 
 
@@ -162,11 +163,18 @@ def _unkeep(state: State, job: Job) -> None:
     if job.client is not None:
         if job.state == STORING:
             let_go(state, job)
-    elif job.state == STORING or job.state == QUEUED or job.state == BEHIND:
+    elif job.state != RUNNING:
         take_out(state, job)
         progress.end(state, job)
     if tail is not None:
         changed(state, tail)
+
+
+def _step_aside(state: State, job: Job) -> None:
+    """A job has become a stored one in its line: it may not stay there while we may not do those."""
+    if state.fenced and job.state == QUEUED:
+        take_out(state, job)
+        line_up(state, job)
 
 
 def let_go(state: State, job: Job) -> None:
@@ -268,6 +276,7 @@ def _reclaim(state: State, job: Job, workload: bytes, away: bool) -> bool:
         uncount(state, tail_of(job.function, job.priority), False)
         job.kept = KEPT
         job.background = True
+        _step_aside(state, job)
         return True
     if job.state == RUNNING and job.kept == KEPT:
         # Another server had it meanwhile, and has lost it: it must be done, whoever leaves.
@@ -317,6 +326,7 @@ def page(state: State, name: bytes, priority: int, ready: int, dormant: int) -> 
     # Nobody knows of these whether they have keys.
     function.keyed = function.paged > 0
     tail.asked = False
+    state.hungry.pop(tail, None)
     answered(state, tail)
     changed(state, tail)
 

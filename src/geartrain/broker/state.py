@@ -213,7 +213,8 @@ class State:
         self.later_due = FOR_EVER
         #: The dead set, if it is not in the store.
         self.graveyard = Graveyard()
-        self.hungry: list[Tail] = []
+        #: Lines of which more is to be asked for.
+        self.hungry: dict[Tail, None] = {}
         #: Jobs that are only in the store, of all functions.
         self.paged = 0
         #: Workloads that workers wait for; and how many bytes of them were fetched.

@@ -79,7 +79,7 @@ def look(state: State, tail: Tail) -> None:
     measure(state, tail)
     tail.asked = True
     state.asking[tail] = None
-    state.hungry.append(tail)
+    state.hungry[tail] = None
     state.wishes = True
 
 
@@ -97,7 +97,7 @@ def measure(state: State, tail: Tail) -> None:
 
 def take_claims(state: State) -> list[Claim]:
     """What is asked for, the high priorities first; each is answered by ``claimed``."""
-    hungry, state.hungry = state.hungry, []
+    hungry, state.hungry = state.hungry, {}
     claims: list[Claim] = []
     for priority in range(3):
         for tail in hungry:
