@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from geartrain.broker.broker import Broker
-from geartrain.broker.state import HandleMaker, Rules
+from geartrain.broker.handles import HandleMaker
+from geartrain.broker.state import Rules
 from geartrain.server.disk import DiskWatch, bytes_of
 from geartrain.stores.port import Room
 from geartrain.stores.sqlite import SqliteStore
