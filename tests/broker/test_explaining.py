@@ -64,7 +64,13 @@ def test_workers_that_could_do_it_now() -> None:
     mind.sleeper(b"g")
 
     assert said(mind, handle)[1:] == [
-        "2 workers can do it here: 2 are awake and may ask any moment."
+        "2 workers can do it here: 1 was woken just now, 1 is awake and has not asked for a job,"
+        " perhaps busy for another server."
+    ]
+    mind.pass_time(5)
+    assert said(mind, handle)[1:] == [
+        "2 workers can do it here: 2 are awake and have not asked for a job, perhaps busy for"
+        " another server."
     ]
 
 
@@ -95,10 +101,7 @@ def test_a_job_for_later_and_one_that_pauses() -> None:
     worker.finish(handle, b"", kind=m.FAIL)
 
     assert said(mind, later) == ["It was submitted for later, and is due in 2 h."]
-    assert said(mind, handle) == [
-        "It pauses before attempt 2 of 3, for 100 s.",
-        "It was given out once before, and did not come to an end.",
-    ]
+    assert said(mind, handle) == ["It pauses before attempt 2 of 3, for 100 s."]
 
 
 def test_a_job_on_its_way_to_the_store() -> None:
@@ -108,6 +111,11 @@ def test_a_job_on_its_way_to_the_store() -> None:
 
     assert said(keeper.mind, handle) == [
         "It is being stored; nobody may do it before that.",
+    ]
+
+    keeper.broker.state.trouble = "disk full"
+    assert said(keeper.mind, handle) == [
+        "It cannot be stored, and nobody may do it before that: disk full."
     ]
 
 

@@ -331,7 +331,7 @@ def test_why_says_what_a_job_waits_for_where_it_runs_and_what_became_of_it(serve
     done = tools.run("gearadmin", "why", first.decode())
     assert (done.status, done.stdout.startswith(b"It is not known here")) == (1, True)
     [dead] = die(server, b"")
-    assert "after 1 attempts: exception: no\ttime." in why(dead.encode())
+    assert "after one attempt: exception: no\ttime." in why(dead.encode())
     found = json.loads(tools.run("gearadmin", "--json", "why", second.decode()).stdout)
     assert (found["state"], len(found["why"])) == ("queued", 2)
     client.close()
@@ -349,7 +349,10 @@ def test_why_knows_jobs_that_are_only_in_the_store(tmp_path: Path) -> None:
         client.close()
 
         last = tools.run("gearadmin", "why", handles[-1].decode()).stdout.decode()
-        assert last.startswith("It waits in the store, behind what of its line is in memory.\n")
+        assert last == (
+            "It waits in the store, behind what of its line is in memory.\n"
+            "Its line has 1,500 jobs.\nNo worker that is connected here can do g.\n"
+        )
         assert tools.run("gearadmin", "why", later).stdout.startswith(b"It was submitted for later")
         shown = tools.run("gearadmin", "job", "show", later).stdout.decode()
         assert "state:      delayed\n" in shown

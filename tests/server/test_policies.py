@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from geartrain.testing import EmbeddedServer
 from tests.conformance.servers import OURS, Server
-from tests.conformance.wire import T, Wire
+from tests.conformance.wire import T, Wire, packet
+from tests.server.conftest import Dial
 from tests.stores.postgres_server import Cluster, Place
 from tests.support import patient, wait_until
 
@@ -356,3 +358,18 @@ def test_in_all_that_may_happen_every_job_is_done_or_dead(
     buried = {one["handle"].encode(): one["body"].encode() for one in dead(server)}
     assert set(owed) == done | set(buried)
     assert all(owed[handle] == body for handle, body in buried.items())
+
+
+def test_a_job_that_has_just_died_is_known_to_be_dead(dial: Dial, tmp_path: Path) -> None:
+    with EmbeddedServer(
+        queue=f"sqlite://{tmp_path}/jobs.db", policy=("f attempts=1 dead=yes",)
+    ) as server:
+        wire = dial(server)
+        wire.can_do(b"f")
+        for _ in range(5):
+            handle = wire.submit(b"f", b"x", b"", T.SUBMIT_JOB_BG)
+            wire.send_bytes(
+                packet(T.GRAB_JOB) + packet(T.WORK_FAIL, handle) + b"why " + handle + b"\n"
+            )
+            wire.receive()
+            assert json.loads(wire.read_line())["state"] == "dead"

@@ -126,7 +126,7 @@ def test_jobs_are_found_in_memory_and_in_the_file_and_the_dead_are_kept(
         listed = [json.loads(line) for line in wire.read_list()]
         assert {one["handle"].encode() for one in listed} == set(handles)
         wire.send_bytes(b"why " + handles[-1] + b"\n")
-        assert json.loads(wire.read_line())["why"][0].startswith("It waits in the store")
+        assert json.loads(wire.read_line())["why"][0].startswith("It waits in the file")
         worker = dial(server)
         worker.can_do(b"f")
         for _ in range(2000):

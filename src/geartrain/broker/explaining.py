@@ -39,19 +39,20 @@ def why(state: State, job: Job) -> list[str]:
         if job.when:
             said.append("It waits in the store for its time.")
         else:
-            said.append("It waits in the store, behind what of its line is in memory.")
-            said += queue_of(state, job.function, job.priority)
+            said += stored_of(state, job.function, job.priority)
     elif job.state == STORING:
         if state.fenced:
             said.append(
                 "It pauses: this server's right to stored jobs has run out, and it cannot reach "
                 "the store to prolong it."
             )
+        elif state.trouble:
+            said.append(f"It cannot be stored, and nobody may do it before that: {state.trouble}.")
         else:
             said.append("It is being stored; nobody may do it before that.")
     else:
         said += _queued(state, job)
-    if job.attempts:
+    if job.attempts and job.state != DELAYED:
         said.append(f"It was given out {_times(job.attempts)} before, and did not come to an end.")
     said += _kept(state, job)
     if job.attached:
@@ -91,6 +92,19 @@ def _queued(state: State, job: Job) -> list[str]:
     return said
 
 
+def stored_of(state: State, function: Function, priority: int) -> list[str]:
+    """What a ready job waits for that is not in memory."""
+    where = "in the file of memory://" if state.rules.spills else "in the store"
+    said = [f"It waits {where}, behind what of its line is in memory."]
+    length = function.line(priority).live
+    if function.tails is not None:
+        length += function.tails[priority].length
+    said.append(f"Its line has {_count(length, 'job', 'jobs')}.")
+    if not state.rules.accept_new_work and not state.rules.spills:
+        said.append("This server is shutting down; what is only in the store stays there.")
+    return said + queue_of(state, function, priority)
+
+
 def _place(state: State, job: Job) -> str:
     """How many go before it in its own line."""
     count = 0
@@ -123,7 +137,7 @@ def queue_of(state: State, function: Function, priority: int) -> list[str]:
     if function.workers == 0:
         said.append(f"No worker that is connected here can do {_text(function.name)}.")
         return said
-    busy = asleep = awake = 0
+    busy = asleep = woken = awake = 0
     left = MOST_WORKERS
     for peer in state.peers.values():
         if function.name not in peer.abilities:
@@ -132,21 +146,28 @@ def queue_of(state: State, function: Function, priority: int) -> list[str]:
             busy += 1
         elif peer.asleep:
             asleep += 1
+        elif peer.roused_for is not None:
+            woken += 1
         else:
             awake += 1
         left -= 1
         if left == 0:
             break
     workers = _count(function.workers, "worker", "workers")
-    if busy and not asleep and not awake:
+    if busy and not asleep and not woken and not awake:
         doing = "that one has" if busy == 1 else "all of them have"
         said.append(f"{workers} can do it here, and {doing} a job.")
     else:
         parts = []
         if busy:
             parts.append(f"{busy} {'has' if busy == 1 else 'have'} a job")
+        if woken:
+            parts.append(f"{woken} {'was' if woken == 1 else 'were'} woken just now")
         if awake:
-            parts.append(f"{awake} {'is' if awake == 1 else 'are'} awake and may ask any moment")
+            is_, has = ("is", "has") if awake == 1 else ("are", "have")
+            parts.append(
+                f"{awake} {is_} awake and {has} not asked for a job, perhaps busy for another server"
+            )
         if asleep:
             parts.append(f"{asleep} {'is' if asleep == 1 else 'are'} asleep")
         said.append(f"{workers} can do it here: {', '.join(parts)}.")

@@ -237,6 +237,8 @@ class State:
         self.fresh = False
         #: There is something in these lists.
         self.wishes = False
+        #: Why the store cannot be written, in its words; empty while it can.
+        self.trouble = ""
         #: Why nothing that has to be written is taken; empty while it is.
         self.no_room = b""
         #: Up to when stored jobs may be handed out, by the steady clock; see ``fencing``.

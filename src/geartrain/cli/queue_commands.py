@@ -146,12 +146,15 @@ class Commands:
 
     def why(self) -> bool:
         """Sentences about a job; False if no server knows it."""
-        found: Found = {}
+        found: Found = {"state": "unknown"}
         for address in self._asker.addresses:
-            found = self._asker.one(address, "why", word(self._call.operands[0]))
+            heard = self._asker.one(address, "why", word(self._call.operands[0]))
             if self._several:
-                found = {"server": str(address), **found}
-            if found["state"] != "unknown":
+                heard = {"server": str(address), **heard}
+            # One that knows of it counts more than none, and one that has it more than that.
+            if heard["state"] != "unknown" or "why" not in found:
+                found = heard
+            if found["state"] not in ("unknown", "elsewhere"):
                 break
         if self._json:
             _print(json.dumps(found, indent=2 if self._live else None))

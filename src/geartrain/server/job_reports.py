@@ -8,11 +8,13 @@ come the jobs that are not stored.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from geartrain.broker.broker import Broker
-from geartrain.broker.explaining import queue_of, span, why
+from geartrain.broker.explaining import span, stored_of, why
 from geartrain.broker.tables import DELAYED, KEPT, PAGED, RUNNING, STORING, Job
 from geartrain.frontends.port import Question
 from geartrain.server.desk_words import (
@@ -33,6 +35,8 @@ from geartrain.terms import PRIORITY_NAMES
 PAGE: Final = 500
 #: What the states in memory are called here; the rest are called queued.
 _STATES: Final = {RUNNING: "running", DELAYED: "delayed", STORING: "storing"}
+#: Seconds that a question about a job that has just ended waits for the commit of that.
+WRITTEN_SECONDS: Final = 2.0
 _KNOWN_STATES: Final = ("queued", "running", "delayed", "storing", "elsewhere")
 
 
@@ -147,6 +151,8 @@ class JobReports:
 
     async def _dead_or_unknown(self, handle: bytes) -> Object:
         id = id_of(handle)
+        if id is not None:
+            await self._written(id)
         dead = await self._dead.dead_show(id) if id is not None else None
         if dead is None:
             said = (
@@ -158,14 +164,22 @@ class JobReports:
             handle, dead._replace(job=dead.job._replace(body=None)), made_at(dead.job.id)
         )
         ago = span(self._wall() - dead.died)
+        tries = "one attempt" if dead.job.attempts == 1 else f"{dead.job.attempts} attempts"
         return {
             **found,
             "state": "dead",
             "why": [
-                f"It was given up {ago} ago, after {dead.job.attempts} attempts: {dead.reason}.",
+                f"It was given up {ago} ago, after {tries}: {dead.reason}.",
                 "It is in the dead set: gearadmin dead show, dead retry, dead delete.",
             ],
         }
+
+    async def _written(self, id: JobId) -> None:
+        """What has just ended is on its way to the dead set, or to nowhere: wait until it is there."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WRITTEN_SECONDS):
+                while self._is_over(id):  # noqa: ASYNC110 - commits take milliseconds
+                    await asyncio.sleep(0.005)
 
     def _why_stored(self, facts: JobFacts) -> list[str]:
         """Sentences about a row that is not in memory."""
@@ -188,12 +202,11 @@ class JobReports:
             )
         elif facts.where is Where.MINE:
             said.append("Its row is just being changed: it is over, or pauses before an attempt.")
+        elif function is None:
+            said.append("It waits in the store.")
+            said.append("No worker that is connected here can do its function.")
         else:
-            said.append("It waits in the store, behind what of its line is in memory.")
-            if function is None:
-                said.append("No worker that is connected here can do its function.")
-            else:
-                said += queue_of(state, function, facts.queue.priority)
+            said += stored_of(state, function, facts.queue.priority)
         if facts.attempts and facts.where is not Where.DELAYED:
             times = "once" if facts.attempts == 1 else f"{facts.attempts} times"
             said.append(f"It was given out {times} before, and did not come to an end.")

@@ -424,6 +424,7 @@ class StoreWriter:
         if not self._down_since:
             self._down_since = now
             log.error("the queue cannot be written: %s", error)
+        self.broker.state.trouble = str(error)
         if now - self._down_since < self._patience:
             return
         # Whoever has waited long enough hears why; what is over stays to be written.
@@ -441,6 +442,7 @@ class StoreWriter:
                 "the queue is written again, after %.1f s", time.monotonic() - self._down_since
             )
             self._down_since = 0.0
+            self.broker.state.trouble = ""
 
     @property
     def _in_doubt(self) -> bool:
