@@ -63,7 +63,8 @@ def test_a_short_form_that_the_c_tool_knew_still_means_the_same() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--bogus"], "unknown option --bogus"),
+        (["--bogus"], "unknown option --bogus$"),
+        (["-f", "wc", "-p", "abc"], "server 'localhost:abc': port 'abc', want 1 to 65535"),
         (["--progres", "--windw", "3"], "unknown option --windw; did you mean --window?"),
         (["-f", "x", "-nZ"], r"unknown option -Z \(in '-nZ'\)"),
         (["-f"], "option -f wants a value: NAME"),

@@ -20,7 +20,9 @@ from geartrain.cli.options import (
     size,
     whole,
 )
+from geartrain.errors import ConfigurationError
 from geartrain.terms import HIGH, LOW, NORMAL
+from geartrain.transport.address import parse_servers
 
 _BOTH: Final = "Client and worker"
 _CLIENT: Final = "Client"
@@ -227,7 +229,19 @@ def server_names(parsed: Parsed, environ: Mapping[str, str]) -> list[str]:
     ``--servers`` goes before all. Else the C tool's rules: ``GEARMAN_SERVER``
     replaces ``-h`` and ``-p``; ``GEARMAN_SERVERS`` comes after them, and stands
     alone where they are not given.
+
+    Raises:
+        UsageError: one of them is no address.
     """
+    names = _server_names(parsed, environ)
+    try:
+        parse_servers(names, environ={})
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from None
+    return names
+
+
+def _server_names(parsed: Parsed, environ: Mapping[str, str]) -> list[str]:
     if "servers" in parsed:
         return _names(",".join(parsed.every("servers")), "--servers")
     if environ.get("GEARMAN_SERVER"):

@@ -180,8 +180,10 @@ def _long(names: dict[str, Option], name: str) -> Option:
 def _nearest(names: dict[str, Option], name: str) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, [known for known in names if known.startswith("--")], 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    # Without the dashes, which all of them have in common.
+    known = [one.removeprefix("--") for one in names if one.startswith("--")]
+    near = get_close_matches(name.removeprefix("--"), known, 1)
+    return f"; did you mean --{near[0]}?" if near else ""
 
 
 def _bundle(names: dict[str, Option], word: str, words: list[str], at: int, parsed: Parsed) -> int:
