@@ -132,6 +132,40 @@ async def test_a_second_server_is_told_who_has_the_file(one: FakeServer, tmp_pat
     assert "postgresql://" in text
 
 
+@pytest.mark.parametrize("way", ["symlink", "hard link", "no lock file"])
+async def test_a_second_server_is_refused_by_whatever_name_it_comes(
+    one: FakeServer, tmp_path: Path, way: str
+) -> None:
+    path = tmp_path / "other.db"
+    if way == "symlink":
+        path.symlink_to(tmp_path / "jobs.db")
+    elif way == "hard link":
+        path.hardlink_to(tmp_path / "jobs.db")
+    else:
+        path = tmp_path / "jobs.db"
+        (tmp_path / "jobs.db.lock").unlink()
+
+    assert f"{path} is in use by" in await refusal(path)
+
+    await one.add(one.job(b"x"))
+    await one.store.close()
+    await open_and_close(path)
+
+
+async def test_a_lock_without_room_for_a_name_is_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "ftruncate", full)
+        server = await FakeServer(SqliteStore(tmp_path / "jobs.db"), "one").open()
+
+    assert "is in use by another process" in await refusal(tmp_path / "jobs.db")
+    await server.store.close()
+
+
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert f"no folder {tmp_path / 'not'}" in await refusal(tmp_path / "not" / "jobs.db")
 
@@ -271,6 +305,41 @@ async def test_a_file_that_was_moved_away_is_noticed(one: FakeServer, tmp_path: 
     (tmp_path / "elsewhere.db").rename(path)
     await one.add(one.job(b"again"))
     assert await one.bodies() == [b"again"]
+
+
+async def test_a_log_that_was_removed_is_saved_and_made_anew(
+    one: FakeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await one.add(one.job(b"before"))
+    (tmp_path / "jobs.db-wal").unlink()
+
+    await one.add(one.job(b"after"))
+
+    assert "jobs.db-wal was removed" in caplog.text
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("jobs.db", "jobs.db-wal"):
+        shutil.copy(tmp_path / name, copy / name)
+    found = await FakeServer(SqliteStore(copy / "jobs.db"), "two").open()
+    assert await found.bodies() == [b"before", b"after"]
+    await found.store.close()
+    assert await one.bodies() == [b"before", b"after"]
+    recount(one.store)
+
+
+async def test_a_log_that_was_replaced_is_noticed(one: FakeServer, tmp_path: Path) -> None:
+    await one.add(one.job(b"before"))
+    log = tmp_path / "jobs.db-wal"
+    log.rename(tmp_path / "away")
+    log.touch()
+
+    with pytest.raises(StoreDown, match=r"jobs\.db-wal was replaced .* put it back, or remove it"):
+        await one.add(one.job())
+
+    log.unlink()
+    await one.add(one.job(b"after"))
+    assert await one.bodies() == [b"before", b"after"]
+    recount(one.store)
 
 
 async def test_another_program_may_look_and_may_hold_the_file_for_a_while(

@@ -211,9 +211,15 @@ class StoreWriter:
         try:
             await asyncio.wait_for(writer, self._patience + 1.0)
         except TimeoutError:
-            log.error("the queue did not take the last %d changes", len(self._ends))
+            log.debug("the queue is still being written when the server stops")
         except Exception:
             log.exception("the queue failed while the server stopped")
+        unwritten = len(self._ends) + len(self._gives)
+        if unwritten:
+            log.error(
+                "the queue did not take the last %d changes: what these jobs' workers have done"
+                " may be done again", unwritten,
+            )  # fmt: skip
         try:
             await self.store.close()
         except StoreError as error:

@@ -28,6 +28,7 @@ a long queue does not fill the memory.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import sqlite3
@@ -63,12 +64,22 @@ from geartrain.stores.port import (
     StoreRefused,
     Traits,
 )
-from geartrain.stores.sqlite_file import FileLock, connect, explain, open_file, open_spill
+from geartrain.stores.sqlite_file import (
+    FileLock,
+    check_place,
+    connect,
+    explain,
+    log_of,
+    open_file,
+    open_spill,
+)
 from geartrain.stores.sqlite_hold import WRITING, held_of, hold, let_go, settle
 from geartrain.stores.sqlite_writer import Changes, SqliteWriter
 from geartrain.stores.url import StoreUrl
 
 T = TypeVar("T")
+
+log = logging.getLogger("geartrain.stores")
 
 #: SQLite's own limit for a row is 1,000,000,000 bytes.
 MAX_BODY: Final = 999_000_000
@@ -107,6 +118,11 @@ def spill_from_url(url: StoreUrl) -> SqliteStore:
 def spill_store(folder: str | None) -> SqliteStore:
     """A store on a file without a name, in this folder."""
     return SqliteStore(None, spill_folder=folder)
+
+
+def _inode_of(path: Path | str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 class _Queue:
@@ -176,6 +192,9 @@ class SqliteStore:
         self._server = ""
         self._lock: FileLock | None = None
         self._inode = (0, 0)
+        #: SQLite's own, beside the file: what is in it may be nowhere else.
+        self._sqlite_log = ""
+        self._log_inode = (0, 0)
         self._lease = LeaseId(0)
         self._open = False
         self._writing = Lane("geartrain-store-writer")
@@ -223,11 +242,7 @@ class SqliteStore:
 
     def _open_file(self) -> Lease:
         if self.path is not None:
-            # The folder is checked first: a lock cannot be made where it is missing.
-            if not self.path.parent.is_dir():
-                raise StoreRefused(
-                    f"{self.path}: there is no folder {self.path.parent}; make it first"
-                )
+            check_place(self.path)
             self._lock = FileLock(self.path, self._server)
         try:
             self._connect()
@@ -251,14 +266,16 @@ class SqliteStore:
         else:
             db = open_file(self.path, cache_bytes=self._cache_bytes)
             try:
-                status = os.stat(self.path)
-                self._inode = (status.st_dev, status.st_ino)
+                self._inode = _inode_of(self.path)
                 self._reader = connect(self.path, cache_bytes=self._cache_bytes, read_only=True)
             except BaseException:
                 db.close()
                 raise
         self._writer = SqliteWriter(db, self._name, self._wall)
         self._recall()
+        if self.path is not None:
+            self._sqlite_log = log_of(self.path)
+            self._log_inode = _inode_of(self._sqlite_log)
         self._stale = False
 
     def _recall(self) -> None:
@@ -322,19 +339,41 @@ class SqliteStore:
     def _ready_writer(self) -> SqliteWriter:
         if self.path is not None:
             try:
-                status = os.stat(self.path)
+                inode = _inode_of(self.path)
             except OSError as error:
-                raise StoreDown(f"{self.path} is gone ({error.strerror}); restart") from error
-            if (status.st_dev, status.st_ino) != self._inode:
+                raise StoreDown(
+                    f"{self.path} is gone ({error.strerror}); put it back, or restart"
+                ) from error
+            if inode != self._inode:
                 # What is written now would be written to a file without a name.
-                raise StoreDown(f"{self.path} was replaced by another file; restart")
+                raise StoreDown(
+                    f"{self.path} was replaced by another file; put it back, or restart"
+                )
             if self._stale:
                 try:
                     self._connect()
                 except StoreRefused as error:
                     raise StoreDown(str(error)) from error
+            self._keep_log()
         assert self._writer is not None
         return self._writer
+
+    def _keep_log(self) -> None:
+        """See to it that SQLite writes to a log that would be found after a crash."""
+        assert self.path is not None
+        assert self._writer is not None
+        try:
+            inode = _inode_of(self._sqlite_log)
+        except OSError:
+            # It is still open: all that is in it goes to the file, and then it has a new one.
+            self._writer.bring_home()
+            self._connect()
+            log.error("%s was removed; what was in it is in %s", self._sqlite_log, self.path)
+            return
+        if inode != self._log_inode:
+            raise StoreDown(
+                f"{self._sqlite_log} was replaced by another file; put it back, or remove it"
+            )
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def run() -> T:

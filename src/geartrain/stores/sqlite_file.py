@@ -32,10 +32,12 @@ _FOREIGN: Final = "gearman_queue"
 
 
 class FileLock:
-    """Keeps a second server off the file, and says who the first is.
+    """Keeps a second server off the file, by whatever name, and says who the first is.
 
-    A lock of the kernel's: it ends with the process, however that ends. Not to
-    be relied on over NFS; neither is SQLite.
+    Two locks of the kernel's, which end with the process, however that ends: one on a file
+    beside it, in which the owner's name is; and one on the file itself, for it may have
+    several names, and the file beside it may be removed. Not to be relied on over NFS;
+    neither is SQLite.
     """
 
     def __init__(self, path: Path, server: str) -> None:
@@ -43,26 +45,47 @@ class FileLock:
         Raises:
             StoreRefused: another process has it.
         """
-        self.path = Path(f"{path}.lock")
+        real = os.path.realpath(path)
+        self.path = Path(f"{real}.lock")
+        self._fds: list[int] = []
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreRefused(f"cannot open {self.path}: {error.strerror}") from error
+            beside = self._take(self.path, path)
+            # SQLite's own locks on this file end when any descriptor of it is closed: it is
+            # opened before, and closed after.
+            self._take(Path(real), path)
+        except BaseException:
+            self.release()
+            raise
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(beside, 0)
+            os.pwrite(beside, f"{server} (process {os.getpid()})\n".encode(), 0)
         except OSError as error:
-            owner = os.read(self._fd, 200).decode("utf-8", "replace").strip()
-            os.close(self._fd)
+            # On a full disk what is there can still be done.
+            log.warning("cannot write in %s who has %s: %s", self.path, path, error.strerror)
+
+    def _take(self, what: Path, path: Path) -> int:
+        try:
+            # Jobs hold what their submitters sent: not for everybody's eyes.
+            fd = os.open(what, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreRefused(f"cannot open {what}: {error.strerror}") from error
+        self._fds.append(fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = ""
+            if what == self.path:
+                owner = os.read(fd, 200).decode("utf-8", "replace").strip()
             raise StoreRefused(
-                f"{path} is in use by {owner or 'another process'}; one server owns a SQLite "
-                f"store, several can share postgresql://"
+                f"{path} is in use by {owner or 'another process, perhaps by another name'}; "
+                f"one server owns a SQLite store, several can share postgresql://"
             ) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{server} (process {os.getpid()})\n".encode(), 0)
+        return fd
 
     def release(self) -> None:
         """Let others have the file. The lock file stays: removing it would race with them."""
-        os.close(self._fd)
+        while self._fds:
+            os.close(self._fds.pop())
 
 
 def connect(path: Path, *, cache_bytes: int, read_only: bool = False) -> sqlite3.Connection:
@@ -90,10 +113,9 @@ def open_file(
         StoreRefused: it cannot be opened or written, is none of ours, or too new.
         StoreDown: the disk is full, or another program holds the file.
     """
+    check_place(path)
     fresh = not path.exists() or path.stat().st_size == 0
-    _check_place(path)
-    if fresh:
-        # Jobs hold what their submitters sent: not for everybody's eyes.
+    if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     try:
         db = connect(path, cache_bytes=cache_bytes)
@@ -122,6 +144,11 @@ def open_file(
     return db
 
 
+def log_of(path: Path) -> str:
+    """The name of SQLite's own log of a file."""
+    return f"{os.path.realpath(path)}-wal"
+
+
 def _lengthen_log(path: Path) -> None:
     """Have SQLite's log begin with a length that the first commits need not add to.
 
@@ -129,7 +156,7 @@ def _lengthen_log(path: Path) -> None:
     twice as long as the bytes do, or much longer beside others who write. What is behind the
     last frame is never read: a frame counts only with the checksum of all before it.
     """
-    fd = os.open(f"{path}-wal", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(log_of(path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(fd).st_size
         if size >= LOG_BYTES:
@@ -167,7 +194,12 @@ def open_spill(folder: str | None, *, cache_bytes: int) -> sqlite3.Connection:
     return db
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
+    """A file can be there.
+
+    Raises:
+        StoreRefused: it cannot, and why.
+    """
     folder = path.parent
     if not folder.is_dir():
         raise StoreRefused(f"{path}: there is no folder {folder}; make it, owned by the server")
@@ -234,5 +266,15 @@ def explain(error: sqlite3.Error, path: Path, *, committing: bool = False) -> St
         return StoreDown(f"cannot write {path} ({error})")
     if code == sqlite3.SQLITE_IOERR and committing:
         # The log may hold the batch although the disk said no: a crash now may bring it back.
-        return Ambiguous(f"{path}: {error} while committing")
-    return StoreDown(f"{path}: {error}")
+        return Ambiguous(f"{path}: {error} while committing{_shortage(path)}")
+    return StoreDown(f"{path}: {error}{_shortage(path)}")
+
+
+def _shortage(path: Path) -> str:
+    """Why a disk may have said no; SQLite does not always know."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError as error:
+        return f", and its folder cannot be looked at: {error.strerror}"
+    free = disk.f_bavail * disk.f_frsize
+    return f"; its disk is full, {free} bytes are free" if free < 2**16 else ""

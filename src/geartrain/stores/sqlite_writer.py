@@ -28,6 +28,7 @@ from geartrain.stores.port import (
     Placement,
     QueueKey,
     StoredJob,
+    StoreDown,
 )
 from geartrain.stores.sql import headers_text, plain, shown_of
 from geartrain.stores.sqlite_file import explain
@@ -560,6 +561,19 @@ class SqliteWriter:
             ).rowcount
 
     # ── housekeeping ─────────────────────────────────────────────────────────
+
+    def bring_home(self) -> None:
+        """Copy all of SQLite's own log to the file.
+
+        Raises:
+            StoreDown: not all of it could be copied.
+        """
+        try:
+            (held, *_) = self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
+        if held:
+            raise StoreDown(f"another program reads {self.path}; its log is gone, and is not home")
 
     def tidy(self) -> bool:
         """Copy SQLite's own log home, and give a little free space back; whether more is to do."""
