@@ -54,6 +54,8 @@ HOT = [
     "src/geartrain/worker/events.py",
     "src/geartrain/worker/slot.py",
     "src/geartrain/stores/batch.py",
+    "src/geartrain/stores/postgres_batch.py",
+    "src/geartrain/stores/postgres_columns.py",
     "src/geartrain/stores/sqlite_hold.py",
     "src/geartrain/stores/sqlite_log.py",
 ]

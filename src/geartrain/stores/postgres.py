@@ -55,7 +55,7 @@ from geartrain.stores.postgres_columns import (
     int4s,
     int8s,
 )
-from geartrain.stores.postgres_link import Db, Link, Rows
+from geartrain.stores.postgres_link import Clash, Db, Link, Rows
 from geartrain.stores.postgres_news import News, Place
 from geartrain.stores.sql import headers_of, migrations, unique_of
 from geartrain.stores.url import StoreUrl
@@ -145,6 +145,7 @@ class PostgresStore:
         self._watch: dict[int, tuple[object, float]] = {}
         self._call: Callable[[QueueKey], None] | None = None
         self._news = News(self._side, self._side, self._hear, lambda: self._me)
+        self._care = batch.Care()
 
     @property
     def traits(self) -> Traits:
@@ -321,8 +322,7 @@ class PostgresStore:
             for job in [add.job for _, add in todo.adds] + [job for job, _ in todo.stillborn]
         }:
             await self._number(key, make=True)
-        statement, values = batch.commit(todo, self._functions, self._wall())
-        ((me, added, ended, given, pools),) = await self._write(statement, values)
+        ((me, ended, given, added, pools),) = await self._write_batch(todo)
         if me is None:
             raise self._lost()
         left = self._answer(todo, set(added))
@@ -337,6 +337,18 @@ class PostgresStore:
         missed += [give.id for give in todo.gives if give.id not in done]
         self._came(pools)
         return Committed(complete(todo.answers), missed)
+
+    async def _write_batch(self, todo: Plan) -> Rows:
+        careful = self._care.needed()
+        statement, values = batch.commit(todo, self._functions, self._wall(), careful=careful)
+        try:
+            return await self._write(statement, values)
+        except Clash:
+            if careful:
+                raise
+        self._care.clash()
+        statement, values = batch.commit(todo, self._functions, self._wall())
+        return await self._write(statement, values)
 
     def _came(self, pools: Sequence[int]) -> None:
         """Rows came to these pools: tell the others; they may be older than those claimed last."""
@@ -390,7 +402,7 @@ class PostgresStore:
         if not again:
             return []
         statement, values = batch.adding([add for _, add in again], self._functions)
-        ((me, added, _, _, pools),) = await self._write(statement, values)
+        ((me, _, _, added, pools),) = await self._write(statement, values)
         if me is None:
             raise self._lost()
         self._came(pools)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from geartrain.stores import postgres_sql as sql
 from geartrain.stores.batch import Plan
@@ -20,15 +20,26 @@ from geartrain.stores.postgres_columns import (
 )
 from geartrain.stores.sql import headers_text, shown_of
 
+#: Batches to be careful with after a row was found.
+FEWEST_CAREFUL: Final = 16
+MOST_CAREFUL: Final = 16_384
+
 #: {(tenant, function): its number}
 Numbers = Mapping[tuple[str, bytes], int]
 
 
-def commit(todo: Plan, numbers: Numbers, died_at: float) -> tuple[sql.Statement, dict[str, Any]]:
-    """The statement that carries this out, and its parameters but for the lease."""
+def commit(
+    todo: Plan, numbers: Numbers, died_at: float, *, careful: bool = True
+) -> tuple[sql.Statement, dict[str, Any]]:
+    """The statement that carries this out, and its parameters but for the lease.
+
+    Args:
+        careful: rows of the same ids or keys may be there.
+    """
     values: dict[str, Any] = {"died_at": died_at}
+    shape = None
     if todo.adds:
-        values |= _rows([add for _, add in todo.adds], numbers)
+        shape = _rows([add for _, add in todo.adds], numbers, careful, values)
     forgotten = [end for end in todo.ends if end.dead is None]
     if forgotten:
         values["ends"] = int8s([end.id for end in forgotten])
@@ -47,7 +58,7 @@ def commit(todo: Plan, numbers: Numbers, died_at: float) -> tuple[sql.Statement,
     if todo.stillborn:
         values |= _stillborn(todo.stillborn, numbers)
     statement = sql.commit(
-        adds=bool(todo.adds),
+        adds=shape,
         ends=bool(forgotten),
         gives=bool(todo.gives),
         deaths=bool(deaths),
@@ -56,31 +67,55 @@ def commit(todo: Plan, numbers: Numbers, died_at: float) -> tuple[sql.Statement,
     return statement, values
 
 
-def adding(adds: Sequence[Add], numbers: Numbers) -> tuple[sql.Statement, dict[str, Any]]:
+def adding(adds: list[Add], numbers: Numbers) -> tuple[sql.Statement, dict[str, Any]]:
     """The same for adds alone."""
-    statement = sql.commit(adds=True, ends=False, gives=False, deaths=False, stillborn=False)
-    return statement, _rows(adds, numbers)
+    values: dict[str, Any] = {}
+    shape = _rows(adds, numbers, True, values)
+    statement = sql.commit(adds=shape, ends=False, gives=False, deaths=False, stillborn=False)
+    return statement, values
 
 
-def _rows(adds: Sequence[Add], numbers: Numbers) -> dict[str, Any]:
-    # In one order at all servers: two batches that wait for each other's keys
-    # would otherwise wait for ever.
-    adds = sorted(adds, key=_key)
-    jobs = [add.job for add in adds]
+def _rows(adds: list[Add], numbers: Numbers, careful: bool, values: dict[str, Any]) -> sql.Shape:
+    """Put the adds among the values; what they have in common is put there once."""
+    keyed = False
+    alike = plain = True
+    queue, placement = adds[0].job.queue, adds[0].placement
+    for job, placed in adds:
+        _, its_queue, _, unique, key, run_at, reducer, attempts, headers = job
+        if key is not None:
+            keyed = True
+        odd = run_at is not None or reducer is not None or attempts or headers
+        if odd or (unique != key and (unique or key is not None)):
+            plain = False
+        if placed is not placement or (its_queue is not queue and its_queue != queue):
+            alike = False
+    if keyed:
+        # In one order at all servers: two batches that wait for each other's keys
+        # would otherwise wait for ever.
+        adds = sorted(adds, key=_key)
+    jobs = [add[0] for add in adds]
+    values["ids"] = int8s([job[0] for job in jobs])
+    values["bodies"] = byteas([job[2] for job in jobs])
+    if keyed:
+        values["uniqs"] = byteas([job[4] for job in jobs])
     mine = Placement.MINE
-    return {
-        "ids": int8s([job.id for job in jobs]),
-        "mine": bools([add.placement is mine and add.job.run_at is None for add in adds]),
-        "times": float8s([job.run_at for job in jobs]),
-        "fns": int4s([numbers[job.queue[:2]] for job in jobs]),
-        "attempts": int4s([job.attempts for job in jobs]),
-        "prios": int2s([job.queue.priority for job in jobs]),
-        "uniqs": byteas([job.key for job in jobs]),
-        "shown": byteas([shown_of(job) for job in jobs]),
-        "reducers": byteas([job.reducer for job in jobs]),
-        "headers": texts([headers_text(job.headers) for job in jobs]),
-        "bodies": byteas([job.body for job in jobs]),
-    }
+    if alike:
+        values["fn"] = numbers[queue[0], queue[1]]
+        values["prio"] = queue[2]
+        values["all_mine"] = placement is mine and adds[0].job.run_at is None
+        # Those that wait for their time are nobody's.
+        alike = plain or len({job[5] is None for job in jobs}) == 1
+    if not alike:
+        values["mine"] = bools([add[1] is mine and add[0][5] is None for add in adds])
+        values["fns"] = int4s([numbers[job[1][:2]] for job in jobs])
+        values["prios"] = int2s([job[1][2] for job in jobs])
+    if not plain:
+        values["times"] = float8s([job.run_at for job in jobs])
+        values["attempts"] = int4s([job.attempts for job in jobs])
+        values["shown"] = byteas([shown_of(job) for job in jobs])
+        values["reducers"] = byteas([job.reducer for job in jobs])
+        values["headers"] = texts([headers_text(job.headers) for job in jobs])
+    return sql.Shape(alike, keyed, plain, careful)
 
 
 def _key(add: Add) -> bytes:
@@ -104,3 +139,33 @@ def _stillborn(born: Sequence[tuple[StoredJob, Ending]], numbers: Numbers) -> di
         "s_workers": texts([end.worker for _, end in born]),
         "s_bodies": byteas([job.body for job in jobs]),
     }
+
+
+class Care:
+    """Whether to look for rows that are there already, when rows are added.
+
+    To look costs every batch; to find one without looking costs its batch twice, and a
+    line in the database's log. So after such a clash the next batches are careful, twice
+    as many each time, and fewer again when there was no other for as long.
+    """
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._after = FEWEST_CAREFUL
+        self._since = 0
+
+    def needed(self) -> bool:
+        """For the next batch."""
+        if self._left:
+            self._left -= 1
+            return True
+        self._since += 1
+        if self._since > self._after > FEWEST_CAREFUL:
+            self._since = 0
+            self._after //= 2
+        return False
+
+    def clash(self) -> None:
+        """There was one."""
+        self._left, self._since = self._after, 0
+        self._after = min(2 * self._after, MOST_CAREFUL)

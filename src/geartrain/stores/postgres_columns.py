@@ -6,13 +6,9 @@ thousand elements. Fixed types besides: the same statement, prepared once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from struct import Struct, pack
 from typing import Any, Final
-
-from psycopg.abc import Buffer, PyFormat
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 
 from geartrain.stores.sql import plain
 
@@ -45,27 +41,11 @@ class Column:
         self.data = head + data
 
 
-class ColumnDumper(Dumper):
-    """Tells psycopg that a ``Column`` is what it is."""
-
-    format = Format.BINARY
-
-    def dump(self, obj: Column) -> Buffer:
-        return obj.data
-
-    def get_key(self, obj: Column, format: PyFormat) -> tuple[type, Any]:
-        return (self.cls, obj.oid)
-
-    def upgrade(self, obj: Column, format: PyFormat) -> ColumnDumper:
-        dumper = ColumnDumper(self.cls)
-        dumper.oid = obj.oid
-        return dumper
-
-
 def _fixed(element: int, code: str, size: int, values: Sequence[Any]) -> Column:
     flat: list[Any] = []
     for value in values:
-        flat += (size, value)
+        flat.append(size)
+        flat.append(value)
     return Column(element, len(values), pack(">" + f"i{code}" * len(values), *flat))
 
 
@@ -95,20 +75,22 @@ def maybe_int4s(values: Sequence[int | None]) -> Column:
     return Column(_INT4, len(values), b"".join(parts))
 
 
-def byteas(values: Sequence[bytes | None]) -> Column:
-    return Column(_BYTEA, len(values), b"".join(_pieces(values)))
+def byteas(values: list[bytes | None]) -> Column:
+    return Column(_BYTEA, len(values), _joined(values))
 
 
 def texts(values: Sequence[str | None]) -> Column:
     encoded = [None if value is None else plain(value).encode() for value in values]
-    return Column(_TEXT, len(values), b"".join(_pieces(encoded)))
+    return Column(_TEXT, len(values), _joined(encoded))
 
 
-def _pieces(values: Iterable[bytes | None]) -> Iterable[bytes]:
+def _joined(values: list[bytes | None]) -> bytes:
     size = _SIZE.pack
+    parts: list[bytes] = []
     for value in values:
         if value is None:
-            yield _NULL
+            parts.append(_NULL)
         else:
-            yield size(len(value))
-            yield value
+            parts.append(size(len(value)))
+            parts.append(value)
+    return b"".join(parts)

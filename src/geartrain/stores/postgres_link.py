@@ -14,9 +14,12 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg.abc import Buffer, PyFormat
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from geartrain.stores.port import Ambiguous, StoreDown
-from geartrain.stores.postgres_columns import Column, ColumnDumper
+from geartrain.stores.postgres_columns import Column
 from geartrain.stores.postgres_sql import Statement
 
 T = TypeVar("T")
@@ -25,6 +28,28 @@ Db = AsyncConnection[tuple[Any, ...]]
 
 #: A server that must not be written to (any more): look for another.
 _NOT_HERE = {"25006", "57P01", "57P02", "57P03"}
+_UNIQUE_VIOLATION = "23505"
+
+
+class ColumnDumper(Dumper):
+    """Tells psycopg that a ``Column`` is what it is."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: Column) -> Buffer:
+        return obj.data
+
+    def get_key(self, obj: Column, format: PyFormat) -> tuple[type, Any]:
+        return (self.cls, obj.oid)
+
+    def upgrade(self, obj: Column, format: PyFormat) -> ColumnDumper:
+        dumper = ColumnDumper(self.cls)
+        dumper.oid = obj.oid
+        return dumper
+
+
+class Clash(StoreDown):
+    """The statement found a row of an id or a key that it wanted to add: nothing was done."""
 
 
 class Link:
@@ -134,7 +159,8 @@ class Link:
                 await self.drop()
             if broken:
                 raise self._lost(_text(error), writes) from error
-            raise StoreDown(f"PostgreSQL refused: {_text(error)}") from error
+            kind = Clash if error.sqlstate == _UNIQUE_VIOLATION else StoreDown
+            raise kind(f"PostgreSQL refused: {_text(error)}") from error
 
     def _lost(self, text: str, writes: bool) -> StoreDown | Ambiguous:
         kind = Ambiguous if writes else StoreDown

@@ -65,15 +65,57 @@ _GIVEN: Final = """given AS (
     WHERE j.id = g.id AND (j.owner = :me) IS TRUE AND EXISTS (SELECT 1 FROM me)
     RETURNING j.id, j.owner, j.fn, j.prio, j.run_at)"""
 
-_ADDED: Final = """added AS (
-    INSERT INTO gt_job
-        (id, owner, run_at, fn, attempts, prio, uniq, shown, reducer, headers, body)
-    SELECT a.id, CASE WHEN a.mine THEN me.id END, a.run_at, a.fn, a.attempts, a.prio, a.uniq,
-           a.shown, a.reducer, a.headers, a.body
-    FROM me, unnest(:ids, :mine, :times, :fns, :attempts, :prios, :uniqs, :shown, :reducers,
-                    :headers, :bodies)
-        AS a(id, mine, run_at, fn, attempts, prio, uniq, shown, reducer, headers, body)
-    ON CONFLICT DO NOTHING RETURNING id, owner, fn, prio, run_at)"""
+
+class Shape(NamedTuple):
+    """What the adds of a batch have in common: it need not be said for each of them."""
+
+    #: One function, one priority, one placement.
+    alike: bool
+    #: Some have a key.
+    keyed: bool
+    #: None has a time, attempts, a reducer, headers, or a unique that its key does not say.
+    plain: bool
+    #: Rows with the id or the key of one of them may be there; where none is, not to look
+    #: for them saves a quarter. Without care, such a row makes the statement fail.
+    careful: bool
+
+
+#: Column, its array, and whether that depends on ``alike``, ``keyed`` or ``plain``.
+_COLUMNS: Final = (
+    ("id", "ids", ""),
+    ("mine", "mine", "alike"),
+    ("run_at", "times", "plain"),
+    ("fn", "fns", "alike"),
+    ("attempts", "attempts", "plain"),
+    ("prio", "prios", "alike"),
+    ("uniq", "uniqs", "keyed"),
+    ("shown", "shown", "plain"),
+    ("reducer", "reducers", "plain"),
+    ("headers", "headers", "plain"),
+    ("body", "bodies", ""),
+)
+
+
+def _added(shape: Shape) -> str:
+    said = {"": True, "alike": not shape.alike, "keyed": shape.keyed, "plain": not shape.plain}
+    given = [(column, array) for column, array, when in _COLUMNS if said[when]]
+    values = {column: f"a.{column}" for column, _ in given}
+    mine = "a.mine"
+    if shape.alike:
+        mine = ":all_mine"
+        values |= {"fn": ":fn", "prio": ":prio"}
+    values["owner"] = f"CASE WHEN {mine} THEN me.id END"
+    if shape.plain:
+        values["attempts"] = "0"
+    values.pop("mine", None)
+    care = "ON CONFLICT DO NOTHING " if shape.careful else ""
+    return f"""added AS (
+    INSERT INTO gt_job ({", ".join(values)})
+    SELECT {", ".join(values.values())}
+    FROM me, unnest({", ".join(f":{array}" for _, array in given)})
+        AS a({", ".join(column for column, _ in given)})
+    {care}RETURNING id, owner, fn, prio, run_at)"""  # noqa: S608
+
 
 _STILLBORN: Final = """stillborn AS (
     INSERT INTO gt_dead
@@ -105,18 +147,24 @@ def _moved(table: str, sign: str) -> str:
 _NOWHERE: Final = "SELECT 0 AS fn, 0 AS prio WHERE false"
 
 
-@lru_cache(maxsize=64)
-def commit(*, adds: bool, ends: bool, gives: bool, deaths: bool, stillborn: bool) -> Statement:
+@lru_cache(maxsize=1024)
+def commit(
+    *, adds: Shape | None, ends: bool, gives: bool, deaths: bool, stillborn: bool
+) -> Statement:
     """One batch.
 
-    Answers one row: the lease or NULL; the ids added, ended, given; and the
-    queues whose pools got rows, as ``fn << 2 | prio``.
+    Answers one row: the lease or NULL; the ids ended, given, added, in the order in
+    which they are, so that a key is free again for an add; and the queues whose pools
+    got rows, as ``fn << 2 | prio``.
     """
     parts, moves = [_ME], []
-    tables = {"added": adds, "ended": ends, "died": deaths, "given": gives}
-    for table, text in (("ended", _ENDED), ("died", _DIED), ("given", _GIVEN), ("added", _ADDED)):
-        if tables[table]:
-            parts.append(text)
+    tables = {"ended": ends, "died": deaths, "given": gives, "added": adds is not None}
+    texts = {"ended": _ENDED, "died": _DIED, "given": _GIVEN}
+    if adds is not None:
+        texts["added"] = _added(adds)
+    for table, there in tables.items():
+        if there:
+            parts.append(texts[table])
             moves.append(_moved(table, "-" if table in ("ended", "died") else ""))
     if stillborn:
         parts.append(_STILLBORN)
@@ -134,9 +182,9 @@ def commit(*, adds: bool, ends: bool, gives: bool, deaths: bool, stillborn: bool
     answer = ", ".join(
         (
             "(SELECT id FROM me)",
-            f"ARRAY({ids('added')})",
             f"ARRAY({ids('ended')} UNION ALL {ids('died')})",
             f"ARRAY({ids('given')})",
+            f"ARRAY({ids('added')})",
             "ARRAY(SELECT DISTINCT fn::bigint << 2 | prio FROM ("  # noqa: S608
             + (pools or _NOWHERE)
             + ") pools)",
