@@ -23,6 +23,8 @@ from tests.support import patient, wait_until
 
 #: Seconds of a lease.
 LEASE = 2.0
+#: Jobs that a server gets just before it is paused or cut off: some are still in its memory then.
+LOAD = 60
 #: Seconds until the end of a job is on the disk, and until a trouble is noticed to be over.
 SLACK = patient(0.5)
 
@@ -59,14 +61,16 @@ class Promise(NamedTuple):
 class Member(Server):
     """One of the servers; it lives on a queue that may be out of reach when it starts."""
 
-    def __init__(self, number: int, databases: Sequence[Cluster], options: str) -> None:
+    def __init__(
+        self, number: int, databases: Sequence[Cluster], options: str, started_by: Sequence[str]
+    ) -> None:
         self.number = number
         self.proxies = [Proxy("127.0.0.1", database.port) for database in databases]
         self.paused = False
         self.cut_off = False
         hosts = ",".join(map(str, self.proxies))
         url = f"postgresql://gt@{hosts}/postgres?lease={LEASE:g}s{options}"
-        super().__init__(OURS, "--queue", url, "--server-name", f"s{number}")
+        super().__init__(OURS, "--queue", url, "--server-name", f"s{number}", started_by=started_by)
 
     def come_back(self) -> None:
         """Start again; refused while the database is away, or its old session is not gone."""
@@ -106,12 +110,16 @@ class World:
     """All of it, running."""
 
     def __init__(
-        self, databases: Sequence[Cluster], chance: random.Random, options: str = ""
+        self,
+        databases: Sequence[Cluster],
+        chance: random.Random,
+        options: str = "",
+        started_by: Sequence[str] = (),
     ) -> None:
         #: The one that serves at present.
         self.cluster = databases[0]
         self.chance = chance
-        self.members = [Member(number, databases, options) for number in range(3)]
+        self.members = [Member(number, databases, options, started_by) for number in range(3)]
         self.promises: dict[bytes, list[Promise]] = defaultdict(list)
         self.runs: dict[bytes, list[Run]] = defaultdict(list)
         self.troubles: list[Trouble] = []
@@ -170,15 +178,32 @@ class World:
                     kind = chance.choice((T.SUBMIT_JOB_BG, T.SUBMIT_JOB_HIGH_BG))
                     wire.send(kind, b"f", key, workload)
                 batch.append((workload, bool(key), asked))
-            for one in batch:
-                heard = wire.receive()
-                if heard.number == T.JOB_CREATED:
-                    with self._lock:
-                        self.promises[heard.body].append(Promise(*one, time.monotonic()))
-                else:
-                    assert heard.number == T.ERROR, heard
+            self._hear_promises(wire, batch)
             time.sleep(chance.uniform(0.0, 0.05))
         time.sleep(0.05)
+
+    def _hear_promises(self, wire: Wire, batch: list[tuple[bytes, bool, float]]) -> None:
+        for one in batch:
+            heard = wire.receive()
+            if heard.number == T.JOB_CREATED:
+                with self._lock:
+                    self.promises[heard.body].append(Promise(*one, time.monotonic()))
+            else:
+                assert heard.number == T.ERROR, heard
+
+    def load(self, member: Member) -> None:
+        """Give it work, for what is in its memory is what it may wrongly hold on to."""
+        with contextlib.suppress(AssertionError, OSError):
+            wire = Wire(member.address, patience=patient(2 * LEASE))
+            try:
+                batch = []
+                for _ in range(LOAD):
+                    workload = b"load.%d" % self.chance.getrandbits(60)
+                    batch.append((workload, False, time.monotonic()))
+                    wire.send(T.SUBMIT_JOB_BG, b"f", b"", workload)
+                self._hear_promises(wire, batch)
+            finally:
+                wire.close()
 
     def _work(self, wire: Wire, chance: random.Random, server: int, number: int) -> None:
         wire.can_do(b"f")
@@ -212,6 +237,8 @@ class World:
         return [one for one in self.members if one.alive() and not one.paused and not one.cut_off]
 
     def make(self, what: str, member: Member) -> None:
+        if what in ("pause", "cut", "stall"):
+            self.load(member)
         if what == "kill":
             member.kill()
         elif what == "stop":

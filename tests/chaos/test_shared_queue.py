@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,11 +30,13 @@ TROUBLES = ("kill", "kill", "stop", "pause", "pause", "cut", "stall")
 
 
 @contextlib.contextmanager
-def living(databases: Sequence[Cluster], options: str = "") -> Iterator[World]:
+def living(
+    databases: Sequence[Cluster], options: str = "", started_by: Sequence[str] = ()
+) -> Iterator[World]:
     """Servers, clients and workers; what the servers have to say if it goes wrong."""
     seed = os.environ.get("GEARTRAIN_SEED") or str(random.randrange(10**9))
     print(f"GEARTRAIN_SEED={seed}")
-    world = World(databases, random.Random(seed), options)
+    world = World(databases, random.Random(seed), options, started_by)
     try:
         yield world
     except BaseException:
@@ -156,3 +159,31 @@ def test_nothing_is_lost_or_stuck_when_the_standby_takes_over() -> None:
         wait_until(lambda: len(world.promises) > promised + 500, within=30.0)
         print(f"on again after {time.monotonic() - began:.1f} s")
         settle(world)
+
+
+#: Starts a server that believes in its lease for ever, whatever its clock says.
+FORGETS_ITS_DEADLINE = """
+import geartrain.stores.postgres_leases as leases
+leases.MARGIN = 1e6
+from geartrain.cli.gearmand import main
+raise SystemExit(main())
+"""
+
+
+def test_books_show_a_server_that_holds_on_to_what_it_has_lost() -> None:
+    """Else the other tests here would say nothing of the deadline."""
+    started_by = [sys.executable, "-c", FORGETS_ITS_DEADLINE]
+    with database() as cluster, living([cluster], started_by=started_by) as world:
+        wait_until(lambda: len(world.promises) > 100, within=30.0)
+
+        def repeats() -> bool:
+            member = world.chance.choice(world.members)
+            began = time.monotonic()
+            world.make("pause", member)
+            time.sleep(patient(LEASE + 1.0))
+            world.heal("pause", member)
+            world.note("pause", member.number, began)
+            time.sleep(1.0)
+            return bool(world.needless())
+
+        wait_until(repeats, within=60.0)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -74,14 +75,21 @@ class Server:
         kind: ``"geartrain"`` or ``"c"``.
         options: for its command line, beside port, address and log file.
         limit_files: its limit of open files, if not ours.
+        started_by: the words that start it, if not those of its kind.
     """
 
-    def __init__(self, kind: str, *options: str, limit_files: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *options: str,
+        limit_files: int | None = None,
+        started_by: Sequence[str] = (),
+    ) -> None:
         self.kind = kind
         self.options = options
         self._limit_files = limit_files
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
-        self._command = command(kind)
+        self._command = list(started_by) or command(kind)
         self.address: Address = ("127.0.0.1", 0)
         self.process = self._start()
 

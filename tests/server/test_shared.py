@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -133,7 +135,7 @@ def test_jobs_whose_last_worker_leaves_go_to_the_other_server(a: Keeping, b: Kee
         done(other, next_job(other))
 
 
-def test_any_server_knows_of_a_job_by_its_handle_and_its_key(place: Place) -> None:
+def test_any_server_knows_how_far_a_job_is(place: Place) -> None:
     with (
         serving(place, "a", "--job-handle-prefix", "H:a") as a,
         serving(place, "b", "--job-handle-prefix", "H:b") as b,
@@ -141,24 +143,87 @@ def test_any_server_knows_of_a_job_by_its_handle_and_its_key(place: Place) -> No
         worker = worker_of(a)
         handle = a.connect().submit(b"f", b"x", b"u", T.SUBMIT_JOB_BG)
         other = b.connect()
-        assert status(other, handle)[:2] == [b"1", b"0"]
+        assert status(other, handle) == [b"1", b"0", b"0", b"0"]
         job = next_job(worker)
+        worker.send(T.WORK_STATUS, job[0], b"3", b"10")
+        worker.expect_nothing()
+        # Letters are lost while a server begins to listen.
+        wait_until(lambda: status(other, handle) == [b"1", b"1", b"3", b"10"])
         assert status(a.connect(), b"H:b:" + handle[-16:])[:2] == [b"1", b"1"]
-        # By its key it is found where somebody has spoken of its function.
-        worker_of(b)
+        # Nobody has spoken of its function there.
         other.send(T.GET_STATUS_UNIQUE, b"u")
-        assert other.receive().body.split(b"\0")[:2] == [b"u", b"1"]
+        assert other.receive().body.split(b"\0") == [b"u", b"1", b"1", b"3", b"10", b"0"]
         done(worker, job)
         wait_until(lambda: status(other, handle)[0] == b"0")
+        other.send(T.GET_STATUS_UNIQUE, b"u")
+        assert other.receive().body.split(b"\0")[1] == b"0"
+
+
+def test_holder_that_is_paused_leaves_its_job_known(a: Keeping, b: Keeping) -> None:
+    worker = worker_of(a)
+    handle = a.connect().submit(b"f", b"x", b"", T.SUBMIT_JOB_BG)
+    assert next_job(worker)[0] == handle
+    a.process.send_signal(signal.SIGSTOP)
+    assert status(b.connect(), handle)[:2] == [b"1", b"0"]
+    a.process.send_signal(signal.SIGCONT)
+
+
+def said(wire: Wire, question: bytes) -> bytes:
+    wire.send_bytes(question + b"\n")
+    return wire.read_line()
 
 
 def test_job_of_the_pool_is_cancelled_at_any_server(a: Keeping, b: Keeping) -> None:
     handle = a.connect().submit(b"f", b"x", b"", T.SUBMIT_JOB_BG)
-    other = b.connect()
-    other.send_bytes(b"cancel job " + handle + b"\n")
-    assert other.read_line() == b"OK\r\n"
+    assert said(b.connect(), b"cancel job " + handle) == b"OK\r\n"
     assert grab(worker_of(a)) == []
     assert status(a.connect(), handle)[0] == b"0"
+
+
+def test_job_that_one_server_holds_is_cancelled_at_any(a: Keeping, b: Keeping) -> None:
+    worker = worker_of(a)
+    handle = a.connect().submit(b"f", b"x", b"", T.SUBMIT_JOB_BG)
+    wait_until(lambda: said(b.connect(), b"cancel job " + handle) == b"OK\r\n")
+    assert grab(worker) == []
+    assert status(b.connect(), handle)[0] == b"0"
+    assert said(b.connect(), b"cancel job " + handle) == b"ERR UNKNOWN_JOB\r\n"
+
+
+def test_job_whose_holder_is_silent_is_not_said_to_be_cancelled(a: Keeping, b: Keeping) -> None:
+    worker = worker_of(a)
+    handle = a.connect().submit(b"f", b"x", b"", T.SUBMIT_JOB_BG)
+    assert next_job(worker)[0] == handle
+    a.process.send_signal(signal.SIGSTOP)
+    answer = said(b.connect(), b"cancel job " + handle)
+    a.process.send_signal(signal.SIGCONT)
+    assert answer == b"ERR QUEUE_ERROR server a has this job, and does not answer\r\n"
+
+
+def test_any_server_shows_a_job_and_says_why_it_waits(a: Keeping, b: Keeping) -> None:
+    worker = worker_of(a)
+    handle = a.connect().submit(b"f", b"\xffbody", b"u", T.SUBMIT_JOB_BG)
+    assert next_job(worker)[0] == handle
+    other = b.connect()
+
+    def found(question: bytes) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(said(other, question + b" " + handle))
+        return answer
+
+    wait_until(lambda: found(b"why")["state"] == "running")
+    assert "why" in found(b"why")
+    shown = found(b"job show")
+    assert (shown["state"], shown["where"], shown["unique"]) == ("running", "server a", "u")
+    assert shown["size"] == 5
+    assert "why" not in shown
+    assert (set(shown) - {"where"}) == (set(found_at(a, handle)) - {"where"})
+    a.process.send_signal(signal.SIGSTOP)
+    assert found(b"why")["state"] == "elsewhere"
+    a.process.send_signal(signal.SIGCONT)
+
+
+def found_at(server: Server, handle: bytes) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(said(server.connect(), b"job show " + handle))
+    return answer
 
 
 # ── a server goes ────────────────────────────────────────────────────────────

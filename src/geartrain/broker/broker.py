@@ -148,13 +148,6 @@ class Broker:
         """Some jobs are only in the store."""
         return self.state.paged > 0 or (self.rules.shared and self.rules.durable)
 
-    def keyed_functions(self) -> list[bytes]:
-        """Names of the functions of which jobs that are only in the store may have keys."""
-        everything = self.rules.shared
-        return [
-            name for name, function in self.state.functions.items() if function.keyed or everything
-        ]
-
     def unstored_handles(self) -> list[bytes]:
         """Handles of those jobs that are not in the store, or not yet for certain."""
         return [handle for handle, job in self.state.jobs.items() if job.kept != KEPT]

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 
 from geartrain.broker.broker import Broker
 from geartrain.broker.wishes import Ask, Claim, Fetch
+from geartrain.server.letters import HeldElsewhere
 from geartrain.server.tenure import Tenure
 from geartrain.stores.ids import coalescing_key, handle_of, id_of
 from geartrain.stores.port import (
@@ -31,7 +32,6 @@ from geartrain.stores.port import (
     QueueKey,
     QueueStore,
     StoredJob,
-    StoreDown,
     StoreError,
     Where,
 )
@@ -369,7 +369,11 @@ class Backlog:
             self._broker.found(ask, handle, facts.queue.priority)
 
     async def cancel(self, id: JobId) -> bool:
-        """Take a job out of the store; False when there is none such."""
+        """Take a job out of the store; False when there is none such.
+
+        Raises:
+            HeldElsewhere: another server has it.
+        """
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._cancels.append((id, done))
         self._woken.set()
@@ -398,7 +402,7 @@ class Backlog:
         if facts is None or self._writing.is_over(id):
             return False
         if facts.where is Where.ELSEWHERE:
-            raise StoreDown(f"server {facts.server} has this job; cancel it there")
+            raise HeldElsewhere(f"server {facts.server} has this job, and does not answer")
         if facts.where is Where.MINE:
             # On its way to memory or out of it: clearer when the next commit is over.
             await self._writing.recount()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -27,6 +28,7 @@ from geartrain.server.desk_words import (
     text_of,
     with_body,
 )
+from geartrain.server.letters import WHY, Letters
 from geartrain.stores.ids import handle_of, id_of, made_at
 from geartrain.stores.port import DeadSet, JobFacts, JobId, QueueStore, Where
 from geartrain.terms import PRIORITY_NAMES
@@ -50,6 +52,7 @@ class JobReports:
         prefix: what handles begin with.
         wall: seconds since 1970.
         is_over: a row is to be ended, or is just being.
+        letters: asks other servers.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class JobReports:
         prefix: bytes,
         wall: Callable[[], float],
         is_over: Callable[[JobId], bool],
+        letters: Letters | None = None,
     ) -> None:
         self._broker = broker
         self._dead = dead
@@ -67,6 +71,9 @@ class JobReports:
         self._prefix = prefix
         self._wall = wall
         self._is_over = is_over
+        self._letters = letters
+        if letters is not None:
+            letters.learn({WHY: self._why_here})
 
     def verbs(self) -> Mapping[bytes, Callable[[Question], Awaitable[None]]]:
         """What it can be asked."""
@@ -128,7 +135,8 @@ class JobReports:
             facts = await self._find(handle)
             if facts is None or self._store is None:
                 raise BadQuestion("UNKNOWN_JOB")
-            found = self._row(facts)
+            found = await self._told(facts) or self._row(facts)
+            found.pop("why", None)
             bodies = await self._store.load([facts.id])
             if facts.id in bodies:
                 with_body(found, bodies[facts.id])
@@ -145,9 +153,28 @@ class JobReports:
         if job is not None and (facts is None or facts.where is Where.MINE):
             question.answer(line({**self._job(job), "why": why(state, job)}))
         elif facts is not None:
-            question.answer(line({**self._row(facts), "why": self._why_stored(facts)}))
+            found = await self._told(facts)
+            question.answer(line(found or {**self._row(facts), "why": self._why_stored(facts)}))
         else:
             question.answer(line(await self._dead_or_unknown(handle)))
+
+    async def _told(self, facts: JobFacts) -> Object:
+        """What the server says that holds this job; nothing if none does, or it is silent."""
+        if facts.where is not Where.ELSEWHERE or self._letters is None:
+            return {}
+        said = await self._letters.ask(WHY, facts.id)
+        found: Object = json.loads(said) if said else {}
+        if found:
+            found["handle"] = text_of(handle_of(self._prefix, facts.id))
+            found["where"] = f"server {facts.server}"
+        return found
+
+    async def _why_here(self, id: JobId) -> bytes:
+        """For another server."""
+        job = self._broker.state.jobs.get(handle_of(self._prefix, id))
+        if job is None or job.state == PAGED:
+            return b""
+        return line({**self._job(job), "why": why(self._broker.state, job)})
 
     async def _dead_or_unknown(self, handle: bytes) -> Object:
         id = id_of(handle)
@@ -198,7 +225,7 @@ class JobReports:
                 said.append(f"It was submitted for later, and is due in {left}.")
         elif facts.where is Where.ELSEWHERE:
             said.append(
-                f"Server {facts.server} has it, to be done by a worker there; ask that one for more."
+                f"Server {facts.server} has it, to be done by a worker there, and does not answer now."
             )
         elif facts.where is Where.MINE:
             said.append("Its row is just being changed: it is over, or pauses before an attempt.")

@@ -34,6 +34,7 @@ from geartrain.server.disk import DiskWatch
 from geartrain.server.finding import Finder
 from geartrain.server.function_policies import read_policies
 from geartrain.server.job_reports import JobReports
+from geartrain.server.letters import Letters
 from geartrain.server.lifecycle import Allocator
 from geartrain.server.listener import (
     close_listeners,
@@ -257,11 +258,14 @@ class JobServer:
     def _find_in(self, writer: StoreWriter, dead: DeadSet) -> None:
         """Have questions answered about jobs that are only in this writer's store."""
         prefix = self.broker.state.handles.prefix
-        finder = Finder(writer.store, self.broker, prefix, writer.is_over, writer.backlog)
+        letters = Letters(writer.store)
+        finder = Finder(
+            writer.store, self.broker, prefix, writer.is_over, writer.backlog, letters
+        )  # fmt: skip
         assert self._desk is not None
         self._desk.learn(finder.verbs())
         reports = JobReports(
-            self.broker, writer.store, dead, prefix, self._wall, writer.is_over
+            self.broker, writer.store, dead, prefix, self._wall, writer.is_over, letters
         )  # fmt: skip
         self._desk.learn(reports.verbs())
 

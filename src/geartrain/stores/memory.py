@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from geartrain.stores.batch import complete, plan
@@ -153,6 +153,7 @@ class MemoryStore:
         self._server = ""
         self._ttl = 0.0
         self._call: Callable[[QueueKey], None] | None = None
+        self._asked: Callable[[bytes], Awaitable[bytes]] | None = None
 
     @property
     def traits(self) -> Traits:
@@ -354,6 +355,13 @@ class MemoryStore:
         row = world.rows.get(id) if id is not None else None
         return self._facts(row) if row and row.job.queue.tenant == tenant else None
 
+    async def holders(self, tenant: str, key: bytes) -> Sequence[JobFacts]:
+        world = self._world()
+        found = [
+            id for (owner, _, name), id in world.keys.items() if (owner, name) == (tenant, key)
+        ]
+        return [self._facts(world.rows[id]) for id in found]
+
     async def scan(
         self, tenant: str | None, after: JobId, limit: int, *, function: bytes | None = None
     ) -> Sequence[JobFacts]:
@@ -424,6 +432,17 @@ class MemoryStore:
 
     def on_news(self, call: Callable[[QueueKey], None]) -> None:
         self._call = call
+
+    async def ask(self, id: JobId, question: bytes) -> bytes | None:
+        row = self._world().rows.get(id)
+        if row is not None and row.owner is not None:
+            for store in self.world.stores:
+                if store is not self and row.owner == store._lease and store._asked is not None:
+                    return await store._asked(question)
+        return None
+
+    def on_asked(self, call: Callable[[bytes], Awaitable[bytes]]) -> None:
+        self._asked = call
 
     def _tell(self, queues: Sequence[QueueKey] | Mapping[QueueKey, int]) -> None:
         for store in self.world.stores:

@@ -25,7 +25,7 @@ as an entry point ``geartrain.stores`` under its URL scheme.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum, IntEnum
 from typing import Final, Literal, NamedTuple, NewType, Protocol
 
@@ -405,6 +405,9 @@ class QueueStore(DeadSet, Protocol):
     ) -> JobFacts | None:
         """One row of this tenant, by id or by (function, key). The dead set is not searched."""
 
+    async def holders(self, tenant: str, key: bytes) -> Sequence[JobFacts]:
+        """The rows of this tenant with this key: at most one of each function."""
+
     async def scan(
         self, tenant: str | None, after: JobId, limit: int, *, function: bytes | None = None
     ) -> Sequence[JobFacts]:
@@ -422,6 +425,15 @@ class QueueStore(DeadSet, Protocol):
 
         A hint: it may come late, twice or not at all.
         """
+
+    async def ask(self, id: JobId, question: bytes) -> bytes | None:
+        """Ask the server that holds this row; None: no other does, or it does not answer soon.
+
+        Questions and answers are the servers' own; they are small, and may be lost.
+        """
+
+    def on_asked(self, call: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """Have ``call`` answer what other servers ask of rows that this one holds."""
 
     def room(self) -> Room | None:
         """The disk that it grows on; None if that is not for this side to know.

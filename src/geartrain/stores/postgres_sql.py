@@ -242,6 +242,11 @@ _FACTS: Final = """
     FROM gt_job j JOIN gt_function f ON f.no = j.fn LEFT JOIN gt_lease l ON l.id = j.owner"""
 FIND_ID: Final = numbered(f"{_FACTS} WHERE tenant = :tenant AND j.id = :id")
 FIND_KEY: Final = numbered(f"{_FACTS} WHERE tenant = :tenant AND name = :name AND uniq = :uniq")
+#: One look into the index for each function.
+HOLDERS: Final = numbered(f"{_FACTS} WHERE tenant = :tenant AND uniq = :uniq")
+HOLDER: Final = numbered(
+    "SELECT owner FROM gt_job WHERE id = :id AND owner IS NOT NULL AND (owner <> :me) IS TRUE"
+)
 SCAN: Final = numbered(f"""{_FACTS} WHERE j.id > :after
     AND (:tenant::text IS NULL OR tenant = :tenant) AND (:name::bytea IS NULL OR name = :name)
     ORDER BY j.id LIMIT :limit""")
@@ -343,4 +348,6 @@ BURY_LEASES: Final = numbered(f"""
     {_counted("SELECT fn, prio, ready, delayed FROM left_over", "0")}
     SELECT count(*) FROM gone""")  # noqa: S608
 
-NOTIFY: Final = numbered("SELECT pg_notify('gt_news', news) FROM unnest(:news) AS news")
+NOTIFY: Final = numbered(
+    "SELECT pg_notify(channel, said) FROM unnest(:channels, :said) AS x(channel, said)"
+)

@@ -35,7 +35,7 @@ import sqlite3
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -625,6 +625,12 @@ class SqliteStore:
     def on_news(self, call: Callable[[QueueKey], None]) -> None:
         """There are no other servers, so there is no news."""
 
+    async def ask(self, id: JobId, question: bytes) -> bytes | None:
+        return None  # nobody else has this file
+
+    def on_asked(self, call: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """Nobody will ask."""
+
     # ── looking ──────────────────────────────────────────────────────────────
 
     async def load(self, ids: Sequence[JobId]) -> Mapping[JobId, bytes]:
@@ -646,6 +652,15 @@ class SqliteStore:
             await self._settle_these([id])
         return await self._read(
             lambda db: reader.find(db, tenant, id, key, self._mine, self._server)
+        )
+
+    async def holders(self, tenant: str, key: bytes) -> Sequence[JobFacts]:
+        writer = self._writer
+        numbers = [no for (owner, _), no in self._numbers.items() if owner == tenant]
+        if writer is not None:
+            await self._settle_these([JobId(writer.log.holder(no, key)) for no in numbers])
+        return await self._read(
+            lambda db: reader.holders(db, tenant, key, self._mine, self._server)
         )
 
     async def scan(

@@ -98,6 +98,14 @@ def find(
     return None if row is None else _facts(row, mine, server)
 
 
+def holders(
+    db: sqlite3.Connection, tenant: str, key: bytes, mine: Container[JobId], server: str
+) -> list[JobFacts]:
+    """The rows with this key; one look into the index for each function."""
+    rows = db.execute(f"{_FACTS} WHERE tenant = ? AND uniq = ?", (tenant, key))
+    return [_facts(row, mine, server) for row in rows]
+
+
 def scan(
     db: sqlite3.Connection,
     tenant: str | None,

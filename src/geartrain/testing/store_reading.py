@@ -208,6 +208,20 @@ class ReadingContract(StoreKit):
         assert await one.store.find("", key=(b"other", b"k")) is None
         assert await one.store.find("acme", key=(b"resize", b"k")) is None
 
+    async def test_all_holders_of_a_key_are_found(self, one: FakeServer) -> None:
+        jobs = [
+            one.job(unique=b"k", queue=QueueKey(tenant, name, 1))
+            for tenant, name in (("", b"a"), ("", b"b"), ("acme", b"a"))
+        ]
+        await one.add(*jobs, one.job(unique=b"other"))
+
+        found = await one.store.holders("", b"k")
+
+        assert {facts.id for facts in found} == {job.id for job in jobs[:2]}
+        assert await one.store.holders("", b"nobody's") == []
+        await one.end(jobs[0].id)
+        assert [facts.id for facts in await one.store.holders("", b"k")] == [jobs[1].id]
+
     async def test_a_scan_pages_through_everything_by_id(self, one: FakeServer) -> None:
         jobs = [one.job() for _ in range(7)]
         await one.add(*jobs[:3], placement=MINE)

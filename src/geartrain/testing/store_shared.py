@@ -256,3 +256,38 @@ class SharedContract(StoreKit):
         await one.add(one.job())
 
         assert await asyncio.wait_for(heard.get(), 30) == QUEUE
+
+    async def test_the_holder_of_a_job_is_asked(self, one: FakeServer, two: FakeServer) -> None:
+        if not one.store.traits.news:
+            pytest.skip("tells no news")
+        held, pooled = one.job(b"held"), one.job(b"pooled")
+        await one.add(held, placement=MINE)
+        await one.add(pooled)
+        asked: list[bytes] = []
+
+        async def answer(question: bytes) -> bytes:
+            asked.append(question)
+            return question[::-1] + b"\0\xff"
+
+        one.store.on_asked(answer)
+
+        async def answered() -> bytes:
+            # A letter may get lost while a server begins to listen.
+            while (said := await two.store.ask(held.id, b"\0why")) is None:
+                pass
+            return said
+
+        assert await asyncio.wait_for(answered(), 30) == b"yhw\0\0\xff"
+        assert asked[0] == b"\0why"
+        count = len(asked)
+        assert await one.store.ask(held.id, b"mine") is None
+        assert await two.store.ask(pooled.id, b"nobody's") is None
+        assert len(asked) == count
+
+    async def test_a_holder_that_does_not_answer_is_not_waited_for(
+        self, one: FakeServer, two: FakeServer
+    ) -> None:
+        job = one.job()
+        await one.add(job, placement=MINE)
+
+        assert await asyncio.wait_for(two.store.ask(job.id, b"why"), 30) is None
