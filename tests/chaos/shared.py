@@ -346,7 +346,7 @@ class World:
         """Repetitions without a reason."""
         return [
             f"{handle!r}: {first}, again {second}, after {self._before(second.began)}"
-            for handle, runs in self.runs.items()
+            for handle, runs in list(self.runs.items())
             for first, second in zip(sorted(runs), sorted(runs)[1:], strict=False)
             if not first.abandoned and not self._excused(handle, first, second)
         ]
