@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, cast
 
 from geartrain.stores import postgres_sql as sql
 from geartrain.stores.batch import Plan
-from geartrain.stores.port import Add, Ending, Placement, StoredJob
+from geartrain.stores.port import Add, Added, AddResult, Ending, Placement, QueueKey, StoredJob
 from geartrain.stores.postgres_columns import (
     bools,
     byteas,
@@ -26,6 +27,38 @@ MOST_CAREFUL: Final = 16_384
 
 #: {(tenant, function): its number}
 Numbers = Mapping[tuple[str, bytes], int]
+
+
+_result: Final = cast("Callable[[tuple[Any, ...]], AddResult]", partial(tuple.__new__, AddResult))
+
+
+def functions(todo: Plan) -> set[tuple[str, bytes]]:
+    """Those whose numbers the statement needs."""
+    found: set[tuple[str, bytes]] = set()
+    last: QueueKey | None = None
+    for _, add in todo.adds:
+        queue = add[0][1]
+        if queue is not last:
+            last = queue
+            found.add((queue[0], queue[1]))
+    for job, _ in todo.stillborn:
+        found.add((job.queue.tenant, job.queue.function))
+    return found
+
+
+def answer(todo: Plan, added: list[int]) -> list[tuple[int, Add]]:
+    """Answer the adds that were written; return the others."""
+    written = set(added)
+    left = []
+    mine, pool, stored = Placement.MINE, Placement.POOL, Added.STORED
+    for place, add in todo.adds:
+        job = add[0]
+        if job[0] in written:
+            placement = mine if add[1] is mine and job[5] is None else pool
+            todo.answers[place] = _result((stored, job[0], placement))
+        else:
+            left.append((place, add))
+    return left
 
 
 def commit(

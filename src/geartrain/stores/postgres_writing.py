@@ -53,15 +53,13 @@ class Writing(Session):
         if not (todo.adds or todo.ends or todo.gives or todo.stillborn):
             self._check_open()
             return Committed(complete(todo.answers), [])
-        for key in {
-            (job.queue.tenant, job.queue.function)
-            for job in [add.job for _, add in todo.adds] + [job for job, _ in todo.stillborn]
-        }:
-            await self._number(key, make=True)
+        for key in batch.functions(todo):
+            if key not in self._functions:
+                await self._number(key, make=True)
         ((me, ended, given, added, pools),) = await self._write_batch(todo)
         if me is None:
             raise self._lost()
-        left = self._answer(todo, set(added))
+        left = batch.answer(todo, added)
         for _ in range(10):
             if not left:
                 break
@@ -92,18 +90,6 @@ class Writing(Session):
         for place in places:
             self._marks.pop(place, None)
         self._news.tell(places)
-
-    def _answer(self, todo: Plan, added: set[JobId]) -> list[tuple[int, Add]]:
-        """Answer the adds that are written; return the others."""
-        left = []
-        for place, add in todo.adds:
-            if add.job.id in added:
-                mine = add.placement is Placement.MINE and add.job.run_at is None
-                placement = Placement.MINE if mine else Placement.POOL
-                todo.answers[place] = AddResult(Added.STORED, add.job.id, placement)
-            else:
-                left.append((place, add))
-        return left
 
     async def _settle(self, todo: Plan, left: list[tuple[int, Add]]) -> list[tuple[int, Add]]:
         """Adds that were not written: is their id there already, or another of their key?
@@ -142,7 +128,7 @@ class Writing(Session):
         if me is None:
             raise self._lost()
         self._came(pools)
-        return self._answer(todo._replace(adds=again), set(added))
+        return batch.answer(todo._replace(adds=again), added)
 
     async def claim(
         self, queue: QueueKey, limit: int, max_bytes: int, *, max_body: int | None = None
