@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -89,9 +90,8 @@ def test_every_job_of_a_c_server_with_sqlite_is_done_once(tmp_path: Path, ours: 
     assert again.stdout.startswith(b"nothing to do: all 7 rows of sqlite://")
     assert list(done_by_ours(ours)) == []
     assert old.read_bytes() == before
-    with sqlite3.connect(tmp_path / "jobs.db") as db:
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as db, db:
         waiting = db.execute("SELECT run_at FROM job WHERE uniq = ?", [b"later"]).fetchall()
-    db.close()
     assert len(waiting) == 1
     assert waiting[0][0] in (SOON, SOON * 1000, SOON * 1_000_000)
 

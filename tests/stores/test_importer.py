@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -140,13 +140,12 @@ async def test_a_postgresql_table_of_a_c_server_is_taken_over_whole(
 
 def a_table(path: Path, *rows: tuple[object, ...], table: str = "gearman_queue") -> str:
     """A table as the C server makes it."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute(
             f'CREATE TABLE "{table}" (unique_key TEXT, function_name TEXT, priority INTEGER,'
             " data BLOB, when_to_run INTEGER, PRIMARY KEY (unique_key, function_name))"
         )
         db.executemany(f'INSERT INTO "{table}" VALUES (?, ?, ?, ?, ?)', rows)
-    db.close()
     return f"sqlite://{path}"
 
 
@@ -161,13 +160,12 @@ async def test_an_empty_workload_which_the_c_server_cannot_read_again(
 
 
 async def test_a_table_of_an_old_version_has_no_times(one: FakeServer, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "q.db") as db:
+    with closing(sqlite3.connect(tmp_path / "q.db")) as db, db:
         db.execute(
             "CREATE TABLE gearman_queue (unique_key TEXT, function_name TEXT, priority INTEGER,"
             " data BLOB)"
         )
         db.execute("INSERT INTO gearman_queue VALUES ('u', 'f', 0, 'body')")
-    db.close()
 
     await import_queue(f"sqlite://{tmp_path}/q.db", one.store, one.ids)
 
@@ -241,9 +239,8 @@ async def test_a_table_that_has_grown_is_taken_over_from_its_new_rows_on(
     source = a_table(path, ("u", "f", 1, b"old", 0))
     await import_queue(source, one.store, one.ids)
     await one.end(*[job.id for job in await one.claim(QueueKey("", b"f", 1))])
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("INSERT INTO gearman_queue VALUES ('v', 'f', 1, 'new', 0)")
-    db.close()
 
     report = await import_queue(source, one.store, one.ids)
 
@@ -261,9 +258,8 @@ async def test_a_table_that_was_used_meanwhile_is_refused(
     path = tmp_path / "q.db"
     source = a_table(path, ("u", "f", 1, b"1", 0), ("v", "f", 1, b"2", 0))
     await import_queue(source, one.store, one.ids)
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute(change)
-    db.close()
 
     with pytest.raises(StoreRefused, match="not as it was when 2 rows of it were taken over"):
         await import_queue(source, one.store, one.ids)
@@ -326,9 +322,8 @@ async def test_what_cannot_be_read_is_refused(source: str, text: str) -> None:
 
 async def test_a_table_that_is_missing_or_another_is_named(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE bookmark (url TEXT)")
-    db.close()
 
     with pytest.raises(StoreRefused, match="no table gearman_queue; name it with"):
         await anext(rows_of(f"sqlite://{path}"))

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -184,27 +185,24 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Pa
 
 async def test_the_database_of_another_program_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "places.sqlite"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE bookmark (url TEXT)")
-    db.close()
 
     assert "some other program" in await refusal(path)
 
 
 async def test_the_queue_of_a_c_server_is_refused_with_the_way_to_import_it(tmp_path: Path) -> None:
     path = tmp_path / "gearman.db"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE gearman_queue (unique_key TEXT)")
-    db.close()
 
     assert f"gearadmin import sqlite://{path}" in await refusal(path)
 
 
 async def test_a_file_from_the_future_is_refused(one: FakeServer, tmp_path: Path) -> None:
     await one.store.close()
-    with sqlite3.connect(tmp_path / "jobs.db") as db:
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as db, db:
         db.execute("PRAGMA user_version = 99")
-    db.close()
 
     text = await refusal(tmp_path / "jobs.db")
 
@@ -450,6 +448,55 @@ async def test_a_cancelled_caller_leaves_the_counts_right(one: FakeServer) -> No
 
     recount(one.store)
     assert await one.count() == Count()
+
+
+def held_open(folder: Path) -> list[str]:
+    """Files in a folder that this process has open."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    return [name for name in found if name.startswith(str(folder))]
+
+
+async def test_an_opening_that_is_cancelled_leaves_nothing_open(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "jobs.db")
+    task = asyncio.ensure_future(store.open("one", 60.0))
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert held_open(tmp_path) == []
+
+
+async def test_a_closing_that_is_cancelled_closes_all_the_same(
+    one: FakeServer, tmp_path: Path
+) -> None:
+    task = asyncio.ensure_future(one.store.close())
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert held_open(tmp_path) == []
+
+
+async def test_a_spill_file_that_cannot_be_made_whole_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite_file, "migrate", full)
+
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        sqlite_file.open_spill(str(tmp_path), cache_bytes=1 << 20)
+
+    assert held_open(tmp_path) == []
+    assert os.listdir(tmp_path) == []
 
 
 async def test_a_row_is_not_claimed_while_it_is_cancelled(one: FakeServer) -> None:

@@ -235,6 +235,8 @@ class SqliteStore:
         try:
             lease = await self._writing.call(self._open_file)
         except BaseException:
+            # Who waits may have been cancelled, and then the file is open all the same.
+            self._writing.call(self._disconnect)
             self._stop()
             raise
         self._open = True
@@ -310,8 +312,10 @@ class SqliteStore:
     async def close(self, *, release: bool = True) -> None:
         if self._open:
             self._open = False
-            await self._writing.call(self._disconnect)
-            self._stop()
+            try:
+                await self._writing.call(self._disconnect)
+            finally:
+                self._stop()
 
     def _stop(self) -> None:
         self._reading.stop()

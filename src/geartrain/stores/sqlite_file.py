@@ -183,14 +183,20 @@ def open_spill(folder: str | None, *, cache_bytes: int) -> sqlite3.Connection:
     except OSError as error:
         raise StoreRefused(f"cannot make a spill file in {folder}: {error.strerror}") from error
     os.close(fd)
-    db = connect(Path(name), cache_bytes=cache_bytes)
-    # A rollback journal in memory, for nothing is to be found after a crash.
-    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    db.execute("PRAGMA journal_mode = MEMORY")
-    db.execute("PRAGMA locking_mode = EXCLUSIVE")
-    db.execute("PRAGMA synchronous = OFF")
-    migrate(db, Path(name), migrations("sqlite"))
-    os.unlink(name)
+    try:
+        db = connect(Path(name), cache_bytes=cache_bytes)
+        try:
+            # A rollback journal in memory, for nothing is to be found after a crash.
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            db.execute("PRAGMA journal_mode = MEMORY")
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("PRAGMA synchronous = OFF")
+            migrate(db, Path(name), migrations("sqlite"))
+        except BaseException:
+            db.close()
+            raise
+    finally:
+        os.unlink(name)
     return db
 
 
