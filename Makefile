@@ -10,12 +10,12 @@ LONG ?= 600
 SEED ?= 1
 # How often the long form kills the server (50 times in the short one).
 KILLS ?= 1000
-# Processes that share a suite, file by file. Much of a test is waiting.
-JOBS ?= 2
+# Processes that share a suite, file by file. Much of a test is waiting, so more than cores.
+JOBS ?= 4
 PYTEST := $(PY) -m pytest
 SHARED := PY=$(PY) JOBS=$(JOBS) tools/suite.sh
 PYTHONS ?= 3.11 3.12 3.13
-OTHER_PYTHONS ?= 3.12
+OTHER_PYTHONS ?= 3.12 3.13
 
 # pytest ends with 5 when there was nothing to run: no fault for a suite that
 # is still to be written.
@@ -25,6 +25,10 @@ MAYBE_NONE = || [ $$? -eq 5 ]
 ifeq ($(CI),true)
 export GEARTRAIN_COMPILE ?= require
 endif
+
+# Tests start hundreds of programs; without this some machines have each of them
+# translate all its modules again, which is half of the time it lives.
+export PYTHONDONTWRITEBYTECODE :=
 
 # One thing after another, also with -j: the words build on each other.
 .NOTPARALLEL:
@@ -82,16 +86,44 @@ fix: tools ## let ruff mend and format what it can
 
 # What exercises the hot path, and so is run once more against the plain files.
 HOT_TESTS := $(wildcard tests/protocol tests/broker tests/frontends tests/server tests/conformance)
+# What differs most between versions of Python: the plain files, on their own and on sockets.
+OTHER_TESTS := $(wildcard tests/protocol tests/frontends tests/server tests/stores tests/client tests/worker tests/typed tests/test_*.py)
+# Those of the hot path that open no socket.
+PURE_TESTS := $(wildcard tests/protocol tests/broker tests/frontends)
+# What the newest of them runs as well: then the hot path's tests are complete.
+NEWEST_TESTS := $(filter-out $(OTHER_TESTS),$(HOT_TESTS)) tests/ground
 
+# A compiler has one thread, and tests of the plain files need none: side by side. What
+# is beside is told when both are done.
 .PHONY: test
-test: ci-deps setup-and-check test-short test-pure test-django test-others test-compiled ## all of it, in short form where it is long
+test: ci-deps tools ## all of it, in short form where it is long
+	@mkdir -p build; \
+	$(MAKE) -k --no-print-directory beside JOBS=$(BESIDE) >build/beside.log 2>&1 & beside=$$!; \
+	trap 'kill $$beside; exit 130' INT TERM; \
+	$(MAKE) --no-print-directory test-installed; installed=$$?; \
+	echo "── meanwhile: style, types, and the plain files"; \
+	wait $$beside; plain=$$?; trap - INT TERM; cat build/beside.log; \
+	[ $$installed = 0 ] && [ $$plain = 0 ]
 
-# A compiler has one thread, and so has the type checker: side by side.
-.PHONY: setup-and-check
-setup-and-check: tools
-	@$(MAKE) --no-print-directory checks & checking=$$!; \
-	$(MAKE) --no-print-directory setup; made=$$?; \
-	wait $$checking && exit $$made
+# How many processes share the suite that runs beside the other.
+BESIDE ?= 3
+
+.PHONY: beside
+beside: checks test-django test-plain
+
+# Under this Python those without sockets, if there are others for the rest.
+.PHONY: test-plain
+test-plain: tools
+	@if tools/versions.sh --any $(OTHER_PYTHONS); then \
+	    $(MAKE) --no-print-directory test-others; others=$$?; \
+	    PYTHONPATH=src $(SHARED) -q $(PURE_TESTS) && [ $$others = 0 ]; \
+	else \
+	    $(MAKE) --no-print-directory test-pure; \
+	fi
+
+.PHONY: test-installed
+test-installed: setup ## the suite against the compiled install, with soak, chaos and fuzz for some seconds
+	GEARTRAIN_SEED=$(SEED) GEARTRAIN_SECONDS=$(SHORT) $(SHARED) -m "not bench"
 
 .PHONY: test-compiled
 test-compiled: setup ## the suite against the compiled install
@@ -108,7 +140,6 @@ test-django: tools ## Django's tests with Django 6, where there is a Python for 
 .PHONY: test-short
 test-short: setup ## soak, chaos and fuzz, a few seconds each
 	GEARTRAIN_SEED=$(SEED) GEARTRAIN_SECONDS=$(SHORT) $(SHARED) -m "soak or chaos or fuzz" $(MAYBE_NONE)
-	@if [ -d fuzz ]; then $(PY) -m fuzz --seconds $(SHORT) --seed $(SEED); fi
 
 .PHONY: coverage
 coverage: tools ## which lines the suite runs (plain files), in htmlcov/
@@ -121,13 +152,9 @@ coverage: tools ## which lines the suite runs (plain files), in htmlcov/
 test-versions: ## the suite under each of PYTHONS that is on this machine, compiled for it
 	@PYTHONS="$(PYTHONS)" JOBS=$(JOBS) tools/versions.sh
 
-# What differs most between versions of Python: the plain files, on their own and
-# on sockets. The rest of the suite, and compiled, is what test-versions runs.
-OTHER_TESTS := $(wildcard tests/protocol tests/frontends tests/server tests/client tests/worker tests/typed tests/test_*.py)
-
 .PHONY: test-others
 test-others: ## the plain files under those of OTHER_PYTHONS that are on this machine
-	@PYTHONS="$(OTHER_PYTHONS)" JOBS=$(JOBS) tools/versions.sh --plain $(OTHER_TESTS)
+	@PYTHONS="$(OTHER_PYTHONS)" JOBS=$(JOBS) tools/versions.sh --plain $(OTHER_TESTS) --newest $(NEWEST_TESTS)
 
 .PHONY: interop
 interop: ci-deps setup ## against other people's servers, clients and workers

@@ -8,6 +8,7 @@ files. The first lines of a run say which.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,30 @@ def pytest_report_header() -> list[str]:
         f"geartrain {geartrain.__version__} ({_build.describe()}) from {home}",
         f"patience: {PATIENCE:g} times",
     ]
+
+
+#: Seconds that a test takes, roughly, for whoever has to share them out.
+ORDINARY, SLOW = 0.1, 5.0
+
+
+def _weight(item: pytest.Item) -> float:
+    if item.get_closest_marker("soak") or item.get_closest_marker("chaos"):
+        return budget()
+    return SLOW if item.get_closest_marker("slow") else ORDINARY
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the files (``--no-loadscope-reorder``), the longest come first.
+
+    Else one process is left with a long one, and the others have nothing to do.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    weights: dict[Path, float] = defaultdict(float)
+    for item in items:
+        weights[item.path] += _weight(item)
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture

@@ -20,9 +20,16 @@ venv=${1:-.venv}
 
 say() { printf 'setup: %s\n' "$*"; }
 
+# One lock for each venv's tools, and one for builds, which share build/: tests may
+# run with one Python while geartrain is compiled for another.
 if [ "${GEARTRAIN_LOCKED:-}" != "$venv" ] && command -v flock >/dev/null 2>&1; then
     mkdir -p build
-    GEARTRAIN_LOCKED=$venv exec flock build/setup.lock "$0" $([ $tools_only = no ] || echo --tools) "$venv"
+    tools_lock=build/setup-$(echo "$venv" | tr / _).lock
+    if [ $tools_only = yes ]; then
+        GEARTRAIN_LOCKED=$venv exec flock "$tools_lock" "$0" --tools "$venv"
+    fi
+    GEARTRAIN_LOCKED=$venv flock "$tools_lock" "$0" --tools "$venv"
+    GEARTRAIN_LOCKED=$venv exec flock build/setup.lock "$0" "$venv"
 fi
 
 # ── a Python ─────────────────────────────────────────────────────────────────

@@ -2,19 +2,45 @@
 # Runs the suite under each Python in $PYTHONS that this machine has, each in a
 # venv of its own (.venv-3.12, ...), and says at the end which were absent.
 #
-#     tools/versions.sh [--plain] [PYTEST ARGUMENT...]
+#     tools/versions.sh [PYTEST ARGUMENT...]
+#     tools/versions.sh --plain [PYTEST ARGUMENT...] [--newest PYTEST ARGUMENT...]
+#     tools/versions.sh --any VERSION...    is one of these on this machine?
 #
 # With --plain geartrain is not installed there: the files in src/ are tested as
 # they are, which needs no build; and it is no fault if there is no such Python.
+# What follows --newest is for the newest of them alone, beside the others' arguments.
 set -u
 
 cd "$(dirname "$0")/.."
 . tools/pythons.sh
+if [ "${1:-}" = --any ]; then
+    shift
+    for version; do
+        [ -z "$(find_python "$version")" ] || exit 0
+    done
+    exit 1
+fi
 plain=no
 if [ "${1:-}" = --plain ]; then
     plain=yes
     shift
 fi
+
+for_all= for_newest= newest_only=no
+for argument; do
+    if [ "$argument" = --newest ]; then
+        newest_only=yes
+    elif [ $newest_only = yes ]; then
+        for_newest="$for_newest $argument"
+    else
+        for_all="$for_all $argument"
+    fi
+done
+
+newest=
+for version in ${PYTHONS:-3.11 3.12 3.13}; do
+    [ -z "$(find_python "$version")" ] || newest=$version
+done
 
 set_up() { # VENV, with $python
     if [ $plain = yes ]; then
@@ -34,9 +60,11 @@ for version in ${PYTHONS:-3.11 3.12 3.13}; do
         continue
     fi
     printf '\n── Python %s (%s)\n' "$version" "$python"
-    venv=.venv-$version
-    if set_up "$venv" \
-        && "$venv/bin/python" -m pytest -q -n "${JOBS:-2}" --dist loadfile "$@" \
+    tests=$for_all
+    [ "$version" != "$newest" ] || tests="$for_all $for_newest"
+    # shellcheck disable=SC2086 # lists of words
+    if set_up ".venv-$version" \
+        && PY=.venv-$version/bin/python JOBS=${JOBS:-2} tools/suite.sh -q $tests \
             -m "${MARKS:-not slow and not soak and not chaos and not fuzz and not bench and not interop}"; then
         ran="$ran $version"
     else
