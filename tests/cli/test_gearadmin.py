@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 
+import pytest
+
+from geartrain.cli.answers import Answer, table
 from tests.cli.tools import ENVIRON, Server, Tools, command
 from tests.support import free_port, patient
 
@@ -122,3 +125,29 @@ def test_nobody_there_is_told_in_a_line(tools: Tools) -> None:
     assert done.status == 1
     assert done.stderr.startswith(b"Error: cannot connect")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_what_is_given_several_times_is_done_several_times(tools: Tools) -> None:
+    done = tools.run("gearadmin", "--create-function", "one", "--create-function", "two")
+
+    assert done.stdout == b"OK\nOK\n"
+    names = [
+        line.split(b"\t")[0] for line in tools.run("gearadmin", "--status").stdout.splitlines()
+    ]
+    assert {b"one", b"two"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    "words", [("--status", "resize"), ("--maxqueue", "narrow", "1", "2"), ("--watch", "1", "2")]
+)
+def test_words_that_nothing_takes_are_refused(tools: Tools, words: tuple[str, ...]) -> None:
+    done = tools.run("gearadmin", *words)
+
+    assert (done.status, done.stdout) == (1, b"")
+    assert b"nothing that was asked takes that" in done.stderr
+
+
+def test_name_gives_no_orders_to_a_terminal() -> None:
+    answer = Answer("here", "status", ["a\x1b[31m\x9b1mred\t1\t0\t0"])
+
+    assert "a\\x1b[31m\\x9b1mred  " in table([answer], bold=False)

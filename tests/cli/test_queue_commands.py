@@ -260,6 +260,7 @@ def test_jobs_are_listed_wherever_they_are(server: Server) -> None:
 
     assert set(rows) == {waits, runs, foreground, later}
     assert rows[waits][:6] == ["g", "key", "high", "5", "queued", "0"]
+    assert rows[waits][7] == "", "it waits for no time"
     assert rows[runs][4] == "running"
     assert rows[runs][9].startswith("127.0.0.1 ")
     assert rows[later][4] == "delayed"

@@ -7,6 +7,7 @@ that answers in its own way should be heard, not corrected.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,9 @@ COLUMNS: Final = {
     "priority-status": ("function", "high", "normal", "low", "workers"),
     "show-jobs": ("handle", "retries", "ignored", "queued"),
 }
+
+#: Control characters, of both ranges.
+_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 _SUMMED: Final = ("status", "priority-status")
 _LISTS: Final = (*COLUMNS, "workers", "show-unique-jobs")
@@ -144,6 +148,8 @@ def _workers(answers: Sequence[Answer]) -> list[Worker]:
 
 
 def _align(headings: list[str], rows: list[list[str]], bold: bool) -> str:
+    # A name may hold any bytes; on a terminal some of them would be orders.
+    rows = [[_CONTROLS.sub(_spelled, cell) for cell in row] for row in rows]
     widths = [len(heading) for heading in headings]
     for row in rows:
         for at, cell in enumerate(row[: len(widths)]):
@@ -162,3 +168,7 @@ def _align(headings: list[str], rows: list[list[str]], bold: bool) -> str:
     if bold:
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
     return "".join(f"{line}\n" for line in lines)
+
+
+def _spelled(found: re.Match[str]) -> str:
+    return f"\\x{ord(found[0]):02x}"

@@ -120,8 +120,8 @@ class Admin:
                 _complain(fault)
         text = ""
         found: dict[str, object] = {}
-        for operation in self._asked.operations:
-            answers = [a for one in heard for a in one if a.operation == operation.name]
+        for at, operation in enumerate(self._asked.operations):
+            answers = [one[at] for one in heard if at < len(one)]
             good = [answer for answer in answers if not answer.error]
             # Only one of several servers has the job: no fault of the others.
             elsewhere = operation.name == "cancel-job" and good

@@ -13,6 +13,7 @@ _ASK: Final = "Ask"
 _DO: Final = "Do"
 _HOW: Final = "How"
 _COMMANDS: Final = "Of commands"
+_SELF: Final = "This command"
 
 TABLE: Final = (
     Option("-h --host", "HOST", "job server's host (localhost)", group=_WHERE, takes=HOST),
@@ -38,9 +39,16 @@ TABLE: Final = (
     Option("--server-version", "", "the server's version", group=_ASK),
     Option("--server-verbose", "", "the server's log level", group=_ASK),
     Option("--getpid", "", "the server's process number", group=_ASK),
-    Option("--create-function", "NAME", "make a function known", group=_DO),
-    Option("--drop-function", "NAME", "forget a function that is not in use", group=_DO),
-    Option("--cancel-job", "HANDLE", "cancel a job", group=_DO),
+    Option(
+        "--create-function", "NAME", "make a function known; may be given several times", group=_DO
+    ),
+    Option(
+        "--drop-function",
+        "NAME",
+        "forget a function that is not in use; may be given several times",
+        group=_DO,
+    ),
+    Option("--cancel-job", "HANDLE", "cancel a job; may be given several times", group=_DO),
     Option(
         "--maxqueue",
         "NAME",
@@ -104,8 +112,8 @@ TABLE: Final = (
         group=_COMMANDS,
         new=True,
     ),
-    Option("-H --help", "", "show this text", group=_HOW),
-    Option("-V --version", "", "show the version of gearadmin", group=_HOW, new=True),
+    Option("-H --help", "", "show this text", group=_SELF),
+    Option("-V --version", "", "show the version of gearadmin", group=_SELF, new=True),
 )
 
 #: Said as words: ``gearadmin import SOURCE TARGET``. Spelling, what it does, its options.
@@ -176,8 +184,8 @@ Examples:
   gearadmin dead retry --all --function resize  have them done again
   gearadmin import /var/lib/gearman/gearman.db sqlite:///var/lib/geartrain/jobs.db
 
-On a terminal lists have headings; in a pipe they are the server's own lines, tabs
-between the columns and a dot at the end.
+Output: on a terminal lists have headings; in a pipe they are the server's own lines,
+tabs between the columns and a dot at the end.
 
 Exit status: 0 all is done, 1 a server said no or could not be reached."""
 
@@ -319,13 +327,20 @@ def _operations(parsed: Parsed, words: list[str]) -> list[Operation]:
                 raise UsageError(f"--shutdown={value}: want nothing or graceful")
             line = f"shutdown {value}".strip()
         else:
-            line = f"{name.replace('-', ' ')} {_one_word(name, value)}"
+            verb = name.replace("-", " ")
+            lines = [f"{verb} {_one_word(name, value)}" for value in parsed.every(name)]
+            found += [Operation(name, line) for line in lines]
+            continue
         found.append(Operation(name, line))
+    if words:
+        raise UsageError(f"{' '.join(words)!r}: nothing that was asked takes that")
     return found
 
 
 def _maxqueue(value: str, words: list[str]) -> str:
-    parts = [*value.replace("=", " ").split(), *(words[:1] if words else [])]
+    parts = value.replace("=", " ").split()
+    if len(parts) < 2 and words:
+        parts.append(words.pop(0))
     function = _one_word("maxqueue", parts[0] if parts else "")
     limits = parts[1].split(",") if len(parts) > 1 else []
     if len(limits) not in (0, 1, 3) or not all(limit.isdecimal() for limit in limits):

@@ -126,8 +126,8 @@ def bash_completion(tool: Tool) -> str:
     names = " ".join(name for option in tool.table for name in option.names)
     cases = []
     for kind, action in (
-        (FILE, 'COMPREPLY=($(compgen -f -- "$cur"))'),
-        (FOLDER, 'COMPREPLY=($(compgen -d -- "$cur"))'),
+        (FILE, _names("compgen -f")),
+        (FOLDER, _names("compgen -d")),
         (HOST, 'COMPREPLY=($(compgen -A hostname -- "$cur"))'),
     ):
         known = [n for o in tool.table if o.takes == kind and o.metavar for n in o.names]
@@ -140,9 +140,15 @@ def bash_completion(tool: Tool) -> str:
         for n in o.names
     ]
     cases.append(f"        {'|'.join(others)}) return ;;")
-    words = " ".join(dict.fromkeys(word for one in tool.commands for word in one.words))
-    operands = {COMMAND: "compgen -c -f", FILE: "compgen -f"}.get(
-        tool.operands, f"compgen -W '{words}'"
+    seconds: dict[str, list[str]] = {}
+    for one in tool.commands:
+        seconds.setdefault(one.words[0], []).extend(one.words[1:])
+    for first, further in seconds.items():
+        if further:
+            said = f'COMPREPLY=($(compgen -W "{" ".join(further)}" -- "$cur"))'
+            cases.append(f"        {first}) {said}; return ;;")
+    operands = {COMMAND: _names("compgen -c -f"), FILE: _names("compgen -f")}.get(
+        tool.operands, f'COMPREPLY=($(compgen -W "{" ".join(seconds)}" -- "$cur"))'
     )
     return (
         "\n".join(
@@ -157,13 +163,20 @@ def bash_completion(tool: Tool) -> str:
                 '    if [[ "$cur" == -* ]]; then',
                 f'        COMPREPLY=($(compgen -W "{names}" -- "$cur"))',
                 "    else",
-                f'        COMPREPLY=($({operands} -- "$cur"))',
+                f"        {operands}",
                 "    fi",
                 "}",
                 f"complete -F _{tool.name} {tool.name}",
             ]
         )
         + "\n"
+    )
+
+
+def _names(command: str) -> str:
+    """What completes names of files, which may hold spaces."""
+    return (
+        f"local IFS=$'\\n'; compopt -o filenames 2>/dev/null; COMPREPLY=($({command} -- \"$cur\"))"
     )
 
 
@@ -176,7 +189,7 @@ def zsh_completion(tool: Tool) -> str:
         "_arguments -s \\",
     ]
     for option in tool.table:
-        text = option.help.replace("[", "(").replace("]", ")").replace("'", "").replace(":", " -")
+        text = option.help.replace("[", "\\[").replace("]", "\\]").replace("'", "'\\''")
         for name in option.names:
             value = ""
             if option.metavar:
@@ -185,10 +198,20 @@ def zsh_completion(tool: Tool) -> str:
                 gap = "::" if option.optional else ":"
                 value = f"{gap}{option.metavar.lower()}:{kinds.get(option.takes, '')}"
             lines.append(f"  '*{name}[{text}]{value}' \\")
-    words = " ".join(dict.fromkeys(word for one in tool.commands for word in one.words))
-    known = f"*:command:({words})" if words else "*:"
-    rest = {COMMAND: "*::command:_normal", FILE: "*:target:_files"}.get(tool.operands, known)
-    lines.append(f"  '{rest}'")
+    rest = {COMMAND: ["*::command:_normal"], FILE: ["*:target:_files"]}.get(tool.operands, ["*:"])
+    if tool.commands:
+        firsts = " ".join(dict.fromkeys(one.words[0] for one in tool.commands))
+        rest = [f"1:command:({firsts})", "*:: :->further"]
+    lines += [f"  '{one}' \\" for one in rest[:-1]] + [f"  '{rest[-1]}'"]
+    if tool.commands:
+        lines.append('[[ $state == further ]] && case "$words[1]" in')
+        for first in dict.fromkeys(one.words[0] for one in tool.commands):
+            further = " ".join(
+                one.words[1] for one in tool.commands if one.words[:1] == [first] and one.words[1:]
+            )
+            if further:
+                lines.append(f"  {first}) (( CURRENT == 2 )) && compadd {further} ;;")
+        lines += ["  *) _files ;;", "esac"]
     return "\n".join(lines) + "\n"
 
 

@@ -319,6 +319,8 @@ def _for_pipe(value: object) -> str:
     """A value in a column: tabs and control bytes as ``%XX``."""
     if isinstance(value, bool):
         return "1" if value else "0"
+    if value is None:
+        return ""
     return "".join(f"%{ord(ch):02X}" if ch < " " or ch == "\x7f" else ch for ch in str(value))
 
 
@@ -327,7 +329,7 @@ def _for_people(key: str, value: object) -> str:
         return when(value) if key == "until" else ago(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return _for_pipe("" if value is None else value)
+    return _for_pipe(value)
 
 
 def ago(seconds: float) -> str:
