@@ -19,9 +19,11 @@ from geartrain.stores.port import (
     FIRST,
     Add,
     Added,
+    AddResult,
     Ambiguous,
     Count,
     Ending,
+    Give,
     JobId,
     Lease,
     Placement,
@@ -33,6 +35,7 @@ from geartrain.stores.port import (
     StoreRefused,
     Where,
 )
+from geartrain.stores.postgres_batch import FEWEST_CAREFUL, Care
 from geartrain.stores.sql import migrations
 from geartrain.testing.store_contract import FakeServer, MakeStore, StoreContract
 from tests.stores.postgres_server import Cluster, Place, Proxy
@@ -187,6 +190,105 @@ async def test_two_servers_that_start_at_once_make_the_tables_once(place: Place)
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """``eventually``, with a long deadline, for what has to be awaited."""
     await eventually(condition, within=30)  # type: ignore[arg-type]
+
+
+# ── what a batch has in common ───────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("careful", [False, True])
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("alike", [False, True])
+async def test_rows_come_back_as_they_were_whatever_their_batch_has_in_common(
+    place: Place, alike: bool, keyed: bool, plain: bool, careful: bool
+) -> None:
+    one = await open_server(place, "one", direct=True)
+    if careful:
+        one.store._care.clash()  # type: ignore[attr-defined]
+    queues = [QueueKey("", b"f", 1), QueueKey("", b"g", 2)]
+    jobs = []
+    for n in range(6):
+        job = one.job(b"%d" % n, queue=queues[0 if alike else n % 2], unique=b"k%d" % n)
+        if not keyed or n == 3:
+            job = job._replace(unique=b"", key=None)
+        if not plain and n % 3:
+            job = job._replace(reducer=b"sum", attempts=n, headers={"t": "é"}, unique=b"shown")
+        jobs.append(job)
+    placements = [Placement.POOL if alike or n % 3 else Placement.MINE for n in range(6)]
+
+    adds = [Add(job, placement) for job, placement in zip(jobs, placements, strict=True)]
+    done = await one.store.commit(adds, [], [])
+
+    assert [answer.placement for answer in done.added] == placements
+    await place.recount()
+    for job, placement in zip(jobs, placements, strict=True):
+        assert await one.where(job.id) is (
+            Where.MINE if placement is Placement.MINE else Where.POOL
+        )
+    gives = [
+        Give(job.id, Placement.POOL, None)
+        for job, placement in zip(jobs, placements, strict=True)
+        if placement is Placement.MINE
+    ]
+    assert await one.give(*gives) == []
+    back = [job for queue in queues for job in await one.claim(queue)]
+    assert sorted(back) == sorted(jobs)
+    await one.store.close()
+
+
+async def test_jobs_that_wait_for_their_time_are_nobodys_beside_some_that_do_not(
+    place: Place,
+) -> None:
+    one = await open_server(place, "one", direct=True)
+    now, later = one.job(b"now"), one.job(b"later", run_at=4e9)
+
+    await one.add(later, now, placement=Placement.MINE)
+
+    assert await one.where(now.id) is Where.MINE
+    assert await one.where(later.id) is Where.DELAYED
+    await place.recount()
+    await one.store.close()
+
+
+def test_a_clash_makes_the_next_batches_careful_and_clashes_seldom() -> None:
+    """However often the same keys come: one failed statement in thousands."""
+    care = Care()
+    assert not care.needed()
+    clashes = 0
+    for _ in range(100_000):
+        if not care.needed():
+            care.clash()
+            clashes += 1
+    assert clashes < 20
+
+
+def test_care_ends_when_nothing_clashes_any_more() -> None:
+    care = Care()
+    for _ in range(5):
+        while care.needed():
+            pass
+        care.clash()
+    careful = 0
+    for _ in range(100_000):
+        careful += care.needed()
+    assert careful < 1000
+    care.clash()
+    careful = 0
+    while care.needed():
+        careful += 1
+    assert careful == FEWEST_CAREFUL
+
+
+async def test_a_key_that_is_freed_in_the_same_batch_is_free(place: Place) -> None:
+    one = await open_server(place, "one", direct=True)
+    old, new = one.job(b"old", unique=b"k"), one.job(b"new", unique=b"k")
+    await one.add(old, placement=Placement.MINE)
+
+    done = await one.store.commit([Add(new, Placement.MINE)], [Ending(old.id)], [])
+
+    assert done.added == [AddResult(Added.STORED, new.id, Placement.MINE)]
+    assert not one.store._care.needed()  # type: ignore[attr-defined]
+    await one.store.close()
 
 
 # ── between servers ──────────────────────────────────────────────────────────
