@@ -79,7 +79,6 @@ class Teller:
         self.check = check
         self.world = MemoryWorld(clock=lambda: 0.0, wall=lambda: 7.0)
         self.jobs: list[StoredJob] = []
-        self.died: set[JobId] = set()
         self.ids = JobIds(Lease(LeaseId(1), FIRST), lambda: 1.7e9)
         self.stores: list[QueueStore] = []
 
@@ -127,7 +126,6 @@ class Teller:
         adds: dict[JobId, Add] = {}
         ends: list[Ending] = []
         gives: list[Give] = []
-        died: set[JobId] = set()
         for part in parts:
             match part:
                 case ("add", QueueKey() as queue, key, run_at, Placement() as placement):
@@ -139,20 +137,15 @@ class Teller:
                     adds[id] = Add(job, placement)
                 case ("again", int() as number, Placement() as placement) if self.jobs:
                     job = self.jobs[number % len(self.jobs)]
-                    # What was answered for and died is not sent again.
-                    if job.id not in self.died:
-                        adds[job.id] = Add(job, placement)
+                    adds[job.id] = Add(job, placement)
                 case ("end", int() as number, reason):
                     assert reason is None or isinstance(reason, str)
                     ends.append(Ending(self.id(number), reason, 9, "w"))
-                    if reason is not None:
-                        died.add(self.id(number))
                 case ("give", int() as number, Placement() as placement, run_at, attempts):
                     assert run_at is None or isinstance(run_at, float)
                     assert attempts is None or isinstance(attempts, int)
                     gives.append(Give(self.id(number), placement, run_at, attempts))
         done = [await s.commit(list(adds.values()), ends, gives) for s in self.stores]
-        self.died |= died
         self.same([(list(d.added), sorted(d.missed)) for d in done])
 
     async def compare(self) -> None:

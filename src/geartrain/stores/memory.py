@@ -279,7 +279,7 @@ class MemoryStore:
             return False
         job = world.take_out(end.id).job
         if end.dead is not None:
-            world.dead[job.id] = self._buried(job, end)
+            world.dead.setdefault(job.id, self._buried(job, end))
         return True
 
     def _buried(self, job: StoredJob, end: Ending) -> DeadJob:
@@ -414,9 +414,11 @@ class MemoryStore:
     async def dead_retry(self, ids: Sequence[JobId]) -> Sequence[JobId]:
         world = self._world()
         went = []
-        for id in ids:
+        for id in sorted(set(ids)):
             one = world.dead.get(id)
-            if one is None or (one.job.key is not None and _key(one.job) in world.keys):
+            if one is None or id in world.rows:
+                continue
+            if one.job.key is not None and _key(one.job) in world.keys:
                 continue
             del world.dead[id]
             world.put(one.job._replace(attempts=0), None)

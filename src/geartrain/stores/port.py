@@ -287,10 +287,11 @@ class DeadSet(Protocol):
         """One job of the dead set, with its body."""
 
     async def dead_retry(self, ids: Sequence[JobId]) -> Sequence[JobId]:
-        """Move dead jobs to the pool, their attempts forgotten.
+        """Move dead jobs to the pool, their attempts forgotten; the oldest first.
 
         Returns:
-            Those that went. A job stays dead if another has its key by now.
+            Those that went. A job stays dead if another has its key by now, or if it is there
+            itself, because its add was repeated: what is there is left as it is.
         """
 
     async def dead_delete(self, ids: Sequence[JobId]) -> int:

@@ -44,12 +44,12 @@ _COUNT: Final = (
     " SET ready = ready + excluded.ready, delayed = delayed + excluded.delayed"
 )
 _BURY_ROW: Final = (
-    "INSERT OR REPLACE INTO dead (id, fn, prio, attempts, uniq, shown, reducer, headers, reason,"
+    "INSERT OR IGNORE INTO dead (id, fn, prio, attempts, uniq, shown, reducer, headers, reason,"
     " worker, died, body) SELECT id, fn, prio, coalesce(?, attempts), uniq, shown, reducer,"
     " headers, ?, ?, ?, body FROM job WHERE id = ?"
 )
 _BURY_JOB: Final = (
-    "INSERT OR REPLACE INTO dead (id, fn, prio, attempts, uniq, shown, reducer, headers, reason,"
+    "INSERT OR IGNORE INTO dead (id, fn, prio, attempts, uniq, shown, reducer, headers, reason,"
     " worker, died, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
@@ -531,7 +531,7 @@ class SqliteWriter:
         """Move dead jobs to the pool, but for those whose key is taken."""
         went = []
         with self.transaction() as changes:
-            for id in dict.fromkeys(ids):
+            for id in sorted(set(ids)):
                 told = self.db.execute("SELECT fn, uniq FROM dead WHERE id = ?", [id]).fetchone()
                 if told is None or id in self.log.where:
                     continue

@@ -322,6 +322,44 @@ class ReadingContract(StoreKit):
         assert await one.store.dead_retry([job.id]) == []
         assert await one.store.dead_show(job.id)
 
+    async def test_of_the_dead_with_one_key_the_oldest_rises(self, one: FakeServer) -> None:
+        old, young = one.job(unique=b"k"), one.job(unique=b"k")
+        await one.bury(young)
+        await one.bury(old)
+
+        assert await one.store.dead_retry([young.id, old.id, old.id]) == [old.id]
+        assert await one.store.dead_show(young.id)
+        assert await one.claim() == [old]
+
+    @pytest.mark.parametrize("unique", [b"", b"k"])
+    async def test_the_dead_stay_dead_while_they_are_there_again(
+        self, one: FakeServer, unique: bytes
+    ) -> None:
+        job = one.job(unique=unique)
+        await one.bury(job)
+        (answer,) = await one.add(job, placement=MINE)
+        assert answer == AddResult(STORED, job.id, MINE)
+
+        assert await one.store.dead_retry([job.id]) == []
+
+        assert await one.where(job.id) is Where.MINE
+        assert await one.count() == Count()
+        assert await one.end(job.id) == []
+        assert await one.store.dead_retry([job.id]) == [job.id]
+        assert await one.claim() == [job]
+
+    async def test_who_dies_again_stays_dead_as_the_first_time(self, one: FakeServer) -> None:
+        job = one.job()
+        await one.bury(job, "first")
+        await one.add(job, placement=MINE)
+        await one.store.commit([], [Ending(job.id, "second", 4, "w2")], [])
+
+        dead = await one.store.dead_show(job.id)
+
+        assert dead
+        assert (dead.reason, dead.job.attempts, dead.worker) == ("first", 3, "w1")
+        assert await one.where(job.id) is None
+
     async def test_the_dead_can_be_forgotten(self, one: FakeServer) -> None:
         jobs = [one.job(), one.job()]
         for job in jobs:
