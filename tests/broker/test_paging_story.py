@@ -67,11 +67,13 @@ class PagingLife(RuleBasedStateMachine):
     @initialize(
         window=st.sampled_from([1, 2, 4, 8]), idle=st.sampled_from([0, 1, 3]),
         size=st.sampled_from([100, 10_000]), big=st.sampled_from([100, 10_000]),
-        strict=st.booleans(),
+        strict=st.booleans(), spills=st.booleans(),
     )  # fmt: skip
-    def begin(self, window: int, idle: int, size: int, big: int, strict: bool) -> None:
+    def begin(
+        self, window: int, idle: int, size: int, big: int, strict: bool, spills: bool
+    ) -> None:
         self.mind = Mind(
-            checked=False, durable=True, strict_order=strict, idle_window=idle,
+            checked=False, durable=True, spills=spills, strict_order=strict, idle_window=idle,
             least_window=window, most_window=window, window_bytes=size, big_bytes=big,
         )  # fmt: skip
         self.broker = self.mind.broker

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from geartrain.broker.policies import Policies, Policy
+from geartrain.broker.progress import FAIL
+from tests.broker.mind import Ear
 from tests.broker.test_keeping import answers
 from tests.broker.test_paging import Pool, numbers
 
@@ -107,3 +110,130 @@ def test_jobs_stay_in_memory_again_when_the_file_is_empty() -> None:
     pool.fill(3)
 
     assert pool.take() == []
+
+
+# ── large workloads that somebody waits for ──────────────────────────────────
+
+LARGE = b"x" * 70_000
+
+
+def waited_for(count: int = 1, **rules: object) -> tuple[Short, list[bytes]]:
+    """A server that spills, and large jobs of a client that waits."""
+    pool = Short()
+    pool.mind.rules.max_memory_bytes = 1_000_000
+    for name, value in rules.items():
+        setattr(pool.mind.rules, name, value)
+    pool.broker.begin_spilling()
+    handles = [pool.client.submit(workload=LARGE) for _ in range(count)]
+    assert pool.broker.state.memory > count * len(LARGE)
+    pool.store_all()
+    return pool, handles
+
+
+def fetch(pool: Short, worker: Ear) -> bytes:
+    """Grab a job as a connection does; its handle."""
+    job = worker.grab()
+    assert job is not None
+    assert job.away
+    pool.broker.await_workload(worker, job)
+    [wish] = pool.broker.take_fetches()
+    pool.broker.fetched(wish, LARGE)
+    pool.mind.agree()
+    return job.handle
+
+
+def test_large_workload_that_somebody_waits_for_is_in_the_file_alone() -> None:
+    pool, handles = waited_for(3)
+
+    assert pool.broker.state.memory < 2_000
+    assert not pool.broker.end_spilling()
+    worker = pool.mind.worker()
+    for handle in handles:
+        assert fetch(pool, worker) == handle
+        worker.finish(handle)
+    assert pool.ends() == handles
+    assert pool.broker.state.memory == 0
+    assert pool.broker.end_spilling()
+
+
+def test_its_row_goes_with_the_last_who_waits() -> None:
+    pool, [handle] = waited_for()
+
+    pool.client.leave()
+
+    assert pool.ends() == [handle]
+    assert pool.mind.counts() in (None, (0, 0, 0))
+
+
+def test_its_row_goes_when_nobody_waits_while_it_is_fetched() -> None:
+    pool, [handle] = waited_for()
+    worker = pool.mind.worker()
+    job = worker.grab()
+    assert job is not None
+    pool.broker.await_workload(worker, job)
+    [wish] = pool.broker.take_fetches()
+    pool.client.leave()
+
+    pool.broker.fetched(wish, LARGE)
+    pool.mind.agree()
+
+    assert worker.heard()[-1][2] is None
+    assert pool.ends() == [handle]
+
+
+def test_it_is_tried_again_in_memory_and_its_row_goes_when_it_fails_for_good() -> None:
+    policies = Policies()
+    policies.set(b"f", Policy(attempts=2, backoff=10.0))
+    pool = Short()
+    pool.mind.rules.policies = policies
+    pool.broker.begin_spilling()
+    pool.mind.rules.max_memory_bytes = 1_000_000
+    handle = pool.client.submit(workload=LARGE)
+    pool.store_all()
+    worker = pool.mind.worker()
+    assert fetch(pool, worker) == handle
+
+    worker.finish(handle, kind=FAIL)
+    assert pool.broker.take_postponed() == []
+    pool.mind.pass_time(16)
+    assert fetch(pool, worker) == handle
+    worker.finish(handle, kind=FAIL)
+
+    assert pool.ends() == [handle]
+
+
+def test_what_waits_in_memory_when_it_runs_short_becomes_light_too() -> None:
+    pool = Short()
+    pool.mind.rules.max_memory_bytes = 1_000_000
+    pool.fill(4)
+    handles = [pool.client.submit(workload=LARGE) for _ in range(4)]
+
+    pool.spill()
+
+    assert pool.broker.state.memory < 5_000
+    worker = pool.mind.worker()
+    done: list[bytes] = []
+    while len(done) < 8:
+        job = worker.grab()
+        if job is None:
+            pool.claim()
+            continue
+        done.append(job.workload or job.handle)
+        if job.away:
+            pool.broker.await_workload(worker, job)
+            [wish] = pool.broker.take_fetches()
+            pool.broker.fetched(wish, LARGE)
+            pool.mind.agree()
+    assert done == [*numbers(0, 4), *handles]
+
+
+def test_it_stays_in_memory_while_the_disk_is_nearly_full() -> None:
+    pool = Short()
+    pool.mind.rules.max_memory_bytes = 1_000_000
+    pool.broker.begin_spilling()
+    pool.broker.disk_is_short(b"no room")
+
+    pool.client.submit(workload=LARGE)
+
+    assert pool.take() == []
+    assert pool.mind.worker().grab_workload() == LARGE

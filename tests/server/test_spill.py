@@ -157,3 +157,26 @@ def test_dead_set_does_not_begin_while_workloads_are_in_the_file(
     worker.can_do(b"f")
     drain(worker)
     one.decide_anew(["f attempts=1 dead=yes"])
+
+
+def test_large_workloads_that_somebody_waits_for_go_to_the_file_too(
+    dial: Dial, tmp_path: Path
+) -> None:
+    """Forty megabytes of them in a budget of ten."""
+    with EmbeddedServer(max_memory=10_000_000, spill_dir=str(tmp_path), store_wait=30.0) as server:
+        client, worker = dial(server), dial(server)
+        bodies = [bytes([n]) * 1_000_000 for n in range(1, 41)]
+        handles = [client.submit(b"f", body, b"", T.SUBMIT_JOB) for body in bodies]
+        state = server.server.broker.state
+        wait_until(lambda: state.memory < 7_000_000)
+
+        worker.can_do(b"f")
+        for handle, body in zip(handles, bodies, strict=True):
+            worker.send(T.GRAB_JOB)
+            job = worker.receive()
+            assert job.body == b"\0".join([handle, b"f", body])
+            worker.send(T.WORK_COMPLETE, handle, body[:10])
+            assert client.receive().body == handle + b"\0" + body[:10]
+        worker.send_bytes(b"job list\n")
+        assert worker.read_list() == []
+        assert state.memory == 0

@@ -13,7 +13,7 @@ from typing import Final
 
 from geartrain.broker.budget import admits, refusal
 from geartrain.broker.dispatch import enqueue
-from geartrain.broker.paging import follow
+from geartrain.broker.paging import follow, lighten
 from geartrain.broker.policies import INTERVAL, OFF, Policies
 from geartrain.broker.progress import remember_unique
 from geartrain.broker.state import State
@@ -157,6 +157,8 @@ def submit(
     if not background:
         job.client = peer
         peer.waiting.add(job)
+        if rules.spills and rules.durable:
+            lighten(state, job)
     if soon > 0.0:
         state.keep_later(job, soon)
     elif keep:

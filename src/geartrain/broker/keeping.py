@@ -99,6 +99,8 @@ def stored(state: State, job: Job, mine: bool) -> None:
                 page_out(state, job)
         else:
             _step_aside(state, job)
+            if state.rules.spills and not job.background:
+                unload(state, job)
     redeem(job, job.handle)
 
 
@@ -379,7 +381,8 @@ def _hold_back(state: State, job: Job) -> None:
     if job.wanted:
         line_up(state, job)
     else:
-        job.kept = UNKEPT
+        if not state.rules.spills:
+            job.kept = UNKEPT
         progress.end(state, job)
 
 

@@ -21,6 +21,7 @@ from geartrain.broker.tables import (
     QUEUED,
     STORING,
     UNKEPT,
+    WISHED,
     WRITING,
     Job,
     Tail,
@@ -231,6 +232,20 @@ def uncount(state: State, tail: Tail, delayed: bool) -> None:
 
 
 # ── large workloads ──────────────────────────────────────────────────────────
+
+
+def lighten(state: State, job: Job) -> None:
+    """Have a large workload that somebody waits for in the file too, where there is no store.
+
+    The job stays where it stands in memory; its workload leaves it when the row is written,
+    and the row goes with the job, or with the last who waits for it.
+    """
+    if job.kept != UNKEPT or job.by_workload or state.no_room:
+        return
+    if len(job.workload) > state.rules.big_bytes:
+        job.kept = WISHED
+        state.adds.append(job)
+        state.wishes = True
 
 
 def unload(state: State, job: Job) -> None:

@@ -47,14 +47,14 @@ def finish(state: State, worker: Peer, kind: int, handle: bytes, body: bytes, st
     state.counters.failed += 1
     if policy.dead and job.background:
         bury(state, job, reason, worker)
-    _disown(job)
+    _disown(state, job)
     progress.end(state, job)
     return True
 
 
-def _disown(job: Job) -> None:
+def _disown(state: State, job: Job) -> None:
     """It has not been done here; if another server has its row, it is not over there."""
-    if job.kept == KEPT and not job.background:
+    if job.kept == KEPT and not job.background and not state.rules.spills:
         job.kept = UNKEPT
 
 
@@ -69,7 +69,7 @@ def lose(state: State, job: Job, outcome: int) -> None:
     _take_back(state, job)
     if not job.wanted:
         state.counters.abandoned += 1
-        _disown(job)
+        _disown(state, job)
         progress.end(state, job)
         return
     policy = job.function.policy
@@ -107,7 +107,9 @@ def _take_back(state: State, job: Job) -> None:
 def again(state: State, job: Job, pause: float) -> None:
     """Back to its line, or after a pause; nobody runs it now."""
     state.counters.requeued += 1
-    if pause > 0.0 and job.kept == KEPT and not (state.rules.shared and job.client is not None):
+    rules = state.rules
+    waits_here = (rules.shared and job.client is not None) or (rules.spills and not job.background)
+    if pause > 0.0 and job.kept == KEPT and not waits_here:
         _postpone(state, job, pause)
         return
     policy = job.function.policy

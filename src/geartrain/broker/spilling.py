@@ -2,18 +2,24 @@
 
 Half of each line, and at most a window's length, stays in memory. Of the rest the jobs
 that nobody waits for are stored, as if they had just been submitted to a durable queue;
-those that somebody waits for wait behind them. From then on it is a durable queue that
-promises nothing (see ``paging``), until all that is in the file has been done.
+those that somebody waits for wait behind them, with large workloads in the file. From then on it
+is a durable queue that promises nothing (see ``paging``), until all that is in the file has been done.
 """
 
 from __future__ import annotations
 
-from geartrain.broker.paging import changed, stand_behind
+from typing import Final
+
+from geartrain.broker.paging import changed, lighten, stand_behind
 from geartrain.broker.queues import Entry
 from geartrain.broker.state import State
 from geartrain.broker.tables import POOLING, STORING, UNKEPT, Function, Job
 from geartrain.broker.windows import tail_of
 from geartrain.terms import HIGH, LOW, NORMAL
+
+#: Jobs that are looked at, the oldest first, for workloads that are in the file. If there are some
+#: further on, jobs stay in memory from now on, and these are fetched when it is their turn.
+MOST_LOOKED_AT: Final = 10_000
 
 
 def begin(state: State) -> None:
@@ -35,8 +41,11 @@ def _shorten(state: State, function: Function, priority: int) -> None:
     for entry in line.waiting():
         assert isinstance(entry, Job)
         # Who has been lost by a worker is older than those before it: it stays in the head.
-        if len(head) < stay or entry.handle < last or entry.kept != UNKEPT:
+        kept = entry.kept != UNKEPT and entry.background
+        if len(head) < stay or entry.handle < last or kept:
             head.append(entry)
+            if not entry.background:
+                lighten(state, entry)
         else:
             rest.append(entry)
         last = max(last, entry.handle)
@@ -46,6 +55,8 @@ def _shorten(state: State, function: Function, priority: int) -> None:
         tail.bytes -= len(job.workload)
         if job.client is not None or not job.background:
             stand_behind(tail, job)
+            if not job.background:
+                lighten(state, job)
             continue
         job.state = STORING
         function.storing += 1
@@ -64,6 +75,13 @@ def end(state: State) -> bool:
         return False
     if any(function.storing for function in state.functions.values()):
         return False
+    left = MOST_LOOKED_AT
+    for job in state.jobs.values():
+        if job.away:
+            return False
+        left -= 1
+        if left == 0:
+            break
     state.rules.durable = False
     state.spilling = False
     return True

@@ -207,8 +207,8 @@ class Settings:
         " port)", table="queue", metavar="NAME",
     )  # fmt: skip
     spill_dir: str = setting(
-        "", TEXT, "with memory:// and max-memory: where background jobs go that have no room"
-        " (default: the system's folder for temporary files)", table="queue", metavar="DIR",
+        "", TEXT, "with memory:// and max-memory: where background jobs and large workloads go"
+        " that have no room (default: the system's folder for temporary files)", table="queue", metavar="DIR",
     )  # fmt: skip
     store_wait: float = setting(
         5.0, TIME, "a background submission waits so long for a queue that is down, before it is"

@@ -83,7 +83,7 @@ class Spill:
             self._writer = await self._open()
         await self._disk_has_room()
         log.warning(
-            "more than 70 %% of max-memory is used: background jobs go to a file in %s",
+            "more than 70 %% of max-memory is used: what has no room goes to a file in %s",
             self._folder,
         )
         self._broker.begin_spilling()
