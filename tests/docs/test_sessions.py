@@ -15,7 +15,7 @@ from tests.stores.postgres_server import Cluster
 from tools.links import ROOT, documents
 
 #: What some pages use and not every machine has.
-NEEDED = ("openssl", "/usr/sbin/gearmand")
+NEEDED = ("openssl", "sqlite3", "/usr/sbin/gearmand")
 
 PAGES = [path for path in documents() if "<!--" in path.read_text() and blocks(path.read_text())]
 
@@ -25,7 +25,7 @@ PAGES = [path for path in documents() if "<!--" in path.read_text() and blocks(p
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     text = page.read_text()
     for tool in NEEDED:
-        if f"$ {tool} " in text and shutil.which(tool) is None:
+        if f"{tool} " in text and shutil.which(tool) is None:
             if os.environ.get("CI") == "true":
                 pytest.fail(f"{tool} is required here, or this page is tried by nobody")
             pytest.skip(f"there is no {tool} here")
