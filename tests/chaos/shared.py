@@ -119,7 +119,7 @@ class World:
         #: The one that serves at present.
         self.cluster = databases[0]
         self.chance = chance
-        self.members = [Member(number, databases, options, started_by) for number in range(3)]
+        self.members: list[Member] = []
         self.promises: dict[bytes, list[Promise]] = defaultdict(list)
         self.runs: dict[bytes, list[Run]] = defaultdict(list)
         self.troubles: list[Trouble] = []
@@ -134,6 +134,13 @@ class World:
             threading.Thread(target=self._live, args=(self._work, chance.random(), n % 3, n))
             for n in range(6)
         ]
+        try:
+            for number in range(3):
+                self.members.append(Member(number, databases, options, started_by))
+        except BaseException:
+            for member in self.members:
+                member.end()
+            raise
         for thread in self._threads:
             thread.start()
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from geartrain.stores.port import (
     Where,
 )
 from geartrain.stores.postgres_batch import FEWEST_CAREFUL, Care
+from geartrain.stores.postgres_opening import OPENING_LOCK
 from geartrain.stores.sql import migrations
 from geartrain.testing.store_contract import FakeServer, MakeStore, StoreContract
 from tests.stores.postgres_server import Cluster, Place, Proxy
@@ -79,6 +81,23 @@ class TestPostgresStore(StoreContract):
 
     async def verify(self, store: QueueStore) -> None:
         await self.place.recount()
+
+
+async def test_making_the_tables_may_take_longer_than_a_lease_lasts(place: Place) -> None:
+    store = registry.from_url(place.url())
+    async with await psycopg.AsyncConnection.connect(place.url(direct=True)) as other:
+        # Another server is at it, and slow.
+        await other.execute(f"SELECT pg_advisory_xact_lock({OPENING_LOCK})")
+        began = time.monotonic()
+        opening = asyncio.ensure_future(store.open("one", 0.1))
+        await eventually(lambda: opening.done() or time.monotonic() > began + 2.5)
+        assert not opening.done(), opening.exception()
+
+        await other.rollback()
+        lease = await opening
+
+    assert lease.ttl == 0.1
+    await store.close()
 
 
 # ── refused at the start ─────────────────────────────────────────────────────

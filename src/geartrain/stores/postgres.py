@@ -32,7 +32,7 @@ from geartrain.stores.postgres_columns import int8s
 from geartrain.stores.postgres_leases import Leases
 from geartrain.stores.postgres_link import Link
 from geartrain.stores.postgres_looking import Looking
-from geartrain.stores.postgres_opening import prepare
+from geartrain.stores.postgres_opening import OPENING_SECONDS, prepare
 from geartrain.stores.postgres_writing import Writing
 from geartrain.stores.url import StoreUrl
 
@@ -116,7 +116,11 @@ class PostgresStore(Leases, Writing, Looking):
         self._main = Link(self._conninfo, max(self._ttl, 2.0))
         self._side = Link(self._conninfo, max(self._ttl, 2.0))
         try:
-            await self._main.work(lambda db: prepare(db, self._require_standby), writes=False)
+            await self._main.work(
+                lambda db: prepare(db, self._require_standby),
+                writes=False,
+                patience=OPENING_SECONDS,
+            )
             lease = await self._main.work(lambda db: self._first_lease(db, takeover), writes=False)
         except BaseException:
             await self._main.close()

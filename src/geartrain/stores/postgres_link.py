@@ -136,19 +136,28 @@ class Link:
 
         return await self.work(work, writes=writes)
 
-    async def work(self, work: Callable[[Db], Awaitable[T]], *, writes: bool) -> T:
-        """Have the connection to oneself; errors are told as ``run`` tells them."""
+    async def work(
+        self, work: Callable[[Db], Awaitable[T]], *, writes: bool, patience: float = 0.0
+    ) -> T:
+        """Have the connection to oneself; errors are told as ``run`` tells them.
+
+        Args:
+            work: is given the connection.
+            writes: an answer that is lost leaves a doubt.
+            patience: seconds to wait for the answer, if more than usual.
+        """
+        patience = max(patience, self.patience)
         async with self._busy:
             db = await self.connect()
             task = asyncio.ensure_future(work(db))
-            done, _ = await asyncio.wait({task}, timeout=self.patience)
+            done, _ = await asyncio.wait({task}, timeout=patience)
             if not done:
                 # Cancelling would wait for the server to agree.
                 db.pgconn.finish()
                 with suppress(Exception):
                     await task
                 await self.drop()
-                raise self._lost(f"no answer in {self.patience:g} s", writes)
+                raise self._lost(f"no answer in {patience:g} s", writes)
             error = task.exception()
             if error is None:
                 return task.result()

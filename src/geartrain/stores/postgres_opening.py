@@ -13,6 +13,9 @@ log = logging.getLogger("geartrain.stores.postgres")
 
 #: Any number; it keeps two servers from making the tables, or taking one name, at once.
 OPENING_LOCK: Final = 0x67656172
+#: Seconds that may take, on a disk that is busy or with many rows to change. There is no
+#: lease yet that could run out meanwhile.
+OPENING_SECONDS: Final = 300.0
 
 
 async def prepare(db: Db, require_standby: bool) -> None:
