@@ -19,7 +19,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Final
 
@@ -29,12 +29,8 @@ from geartrain.broker.handles import HandleMaker
 from geartrain.broker.state import Rules
 from geartrain.errors import ConfigurationError
 from geartrain.frontends.port import Bounds, House, Question
-from geartrain.server.desk import Desk
-from geartrain.server.disk import DiskWatch
-from geartrain.server.finding import Finder
 from geartrain.server.function_policies import read_policies
-from geartrain.server.job_reports import JobReports
-from geartrain.server.letters import Letters
+from geartrain.server.keeping import Keeping
 from geartrain.server.lifecycle import Allocator
 from geartrain.server.listener import (
     close_listeners,
@@ -43,19 +39,11 @@ from geartrain.server.listener import (
     tune,
 )
 from geartrain.server.loop import HostedLoop
-from geartrain.server.memory_dead import MemoryDead
-from geartrain.server.queues import MEMORY_SCHEME, choose
 from geartrain.server.reactor import ACCEPTS, Reactor
 from geartrain.server.session import Session
 from geartrain.server.settings import Settings
-from geartrain.server.spill import Spill
-from geartrain.server.store_writer import StoreWriter
 from geartrain.server.tls_context import tls_context, verification
 from geartrain.server.tls_session import LOOK_SECONDS, Door
-from geartrain.stores import registry
-from geartrain.stores.port import DeadSet, QueueKey, QueueStore
-from geartrain.stores.sqlite import spill_store
-from geartrain.stores.url import StoreUrl
 
 log = logging.getLogger("geartrain.server")
 
@@ -124,15 +112,11 @@ class JobServer:
         self._wall = wall
         self._steady = steady
         self._settle = settle
-        self._queue = choose(self.settings)
-        self._writer: StoreWriter | None = None
-        self._desk: Desk | None = None
-        self._spill: Spill | None = None
-        self._disk: DiskWatch | None = None
         self._inherit = inherit
         self.addresses: list[tuple[str, int] | str] = []
         rules, handles = _rules(self.settings), _handles(self.settings)
         self.broker = Broker(rules, handles, random.random)
+        self._keeping = Keeping(self.settings, self.broker, self._send, wall)
         self._reactor: Reactor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[socket.socket] = []
@@ -174,7 +158,7 @@ class JobServer:
         try:
             if self._settle is not None:
                 self._settle()
-            await self._open_queue()
+            await self._keeping.open(self._name())
         except BaseException:
             close_listeners(self._listeners)
             raise
@@ -185,11 +169,7 @@ class JobServer:
             self.settings.max_output,
             self._wall,
             self._steady,
-            self._writer.wished
-            if self._writer is not None
-            else self._spill.wished
-            if self._spill is not None
-            else None,
+            self._keeping.wished,
         )
         self._reactor = reactor
         if context is not None:
@@ -208,83 +188,15 @@ class JobServer:
         else:
             loop.add_reader(reactor.fileno(), self._turn)
         self._sweeper = loop.call_later(sweep_seconds(self.settings), self._sweep)
-        if self._writer is not None:
-            self._writer.start()
+        self._keeping.start()
 
-    async def _open_queue(self) -> None:
-        queue = self._queue
-        if queue.notice:
-            log.warning("%s", queue.notice)
-        handles = self.broker.state.handles
-        url = StoreUrl.parse(queue.url)
-        if url.scheme == MEMORY_SCHEME:
-            url.only("spill-dir")
-            dead = MemoryDead(self.broker, handles.prefix)
-            self._prepare_spill(url, dead)
-            self._desk = Desk(dead, handles.prefix, self._send, _nothing)
-            reports = JobReports(
-                self.broker, None, dead, handles.prefix, self._wall, lambda id: False
-            )  # fmt: skip
-            self._desk.learn(reports.verbs())
-            return
-        name = self.settings.server_name
-        if not name:
-            own = self._listeners[0].getsockname()
-            port = f":{own[1]}" if isinstance(own, tuple) else ""
-            name = f"{socket.gethostname()}{port}"
-        writer = StoreWriter(
-            registry.from_url(queue.url),
-            self.broker,
-            handles.prefix,
-            self._send,
-            server=name,
-            patience=self.settings.store_wait,
-            wall=self._wall,
-        )
-        self.broker.rules.durable = True
-        self.broker.rules.buries = True
-        await writer.open()
-        self._writer = writer
-        self._watch_disk(writer.store)
-        self._desk = Desk(writer.store, handles.prefix, self._send, writer.backlog.pooled)
-        self._find_in(writer, writer.store)
-        left = sum(one.total for one in self.broker.state.functions.values())
-        log.info("the queue is %s, %d jobs are in it", url.text, left)
-
-    def _watch_disk(self, store: QueueStore) -> None:
-        self._disk = DiskWatch(self.broker, store.room, self.settings.min_free)
-        self._disk.start()
-
-    def _find_in(self, writer: StoreWriter, dead: DeadSet) -> None:
-        """Have questions answered about jobs that are only in this writer's store."""
-        prefix = self.broker.state.handles.prefix
-        letters = Letters(writer.store)
-        finder = Finder(
-            writer.store, self.broker, prefix, writer.is_over, writer.backlog, letters
-        )  # fmt: skip
-        assert self._desk is not None
-        self._desk.learn(finder.verbs())
-        reports = JobReports(
-            self.broker, writer.store, dead, prefix, self._wall, writer.is_over, letters
-        )  # fmt: skip
-        self._desk.learn(reports.verbs())
-
-    def _prepare_spill(self, url: StoreUrl, dead: DeadSet) -> None:
-        """Jobs in memory alone: be ready for when it runs short."""
-        if not self.settings.max_memory:
-            return
-        folder = self.settings.spill_dir or url.options.get("spill-dir")
-        self._watch_disk(spill_store(folder))
-
-        def opened(writer: StoreWriter) -> None:
-            self._writer = writer
-            self._find_in(writer, dead)
-
-        self.broker.rules.spills = True
-        self._spill = Spill(
-            self.broker, lambda: spill_store(folder), folder, self.broker.state.handles.prefix,
-            self._send, opened, patience=self.settings.store_wait, wall=self._wall,
-        )  # fmt: skip
+    def _name(self) -> str:
+        """This server among those that share a queue."""
+        if self.settings.server_name:
+            return self.settings.server_name
+        own = self._listeners[0].getsockname()
+        port = f":{own[1]}" if isinstance(own, tuple) else ""
+        return f"{socket.gethostname()}{port}"
 
     def _send(self) -> None:
         """The store has answered: say so."""
@@ -323,16 +235,8 @@ class JobServer:
             loop.hosted.leave()
         else:
             loop.remove_reader(reactor.fileno())
-        if self._disk is not None:
-            self._disk.stop()
-        if self._desk is not None:
-            await self._desk.close()
-        if self._spill is not None:
-            await self._spill.stop()
-        if self._writer is not None:
-            # Who was promised an answer gets it.
-            await self._writer.stop()
-            reactor.send()
+        await self._keeping.stop()
+        reactor.send()
         self._reactor = None
         reactor.close()
         close_listeners(self._listeners)
@@ -361,7 +265,7 @@ class JobServer:
             # The others are there to do them.
             self.broker.give_back(everything=True)
             self._reactor.tick()
-        written = self._writer is None or self._writer.idle
+        written = self._keeping.idle
         if self.broker.idle and written and not self._reactor.unsent:
             self._ended.set()
         elif time.monotonic() >= self._draining_until:
@@ -384,10 +288,9 @@ class JobServer:
 
     def _asked(self, question: Question) -> None:
         """A connection wants to know what only the store can say."""
-        assert self._desk is not None
         assert self._reactor is not None
         self._reactor.interrupted = True
-        self._desk.take(question)
+        self._keeping.ask(question)
 
     # ── time ─────────────────────────────────────────────────────────────────
 
@@ -422,8 +325,7 @@ class JobServer:
         """Let what is due by the clocks happen now; for clocks that somebody turns."""
         if self._reactor is not None:
             self._ring()
-            if self._writer is not None:
-                self._writer.wake()
+            self._keeping.wake()
             if self._door is not None:
                 self._door.look()
             self._look_for_stalled(self._reactor)
@@ -602,10 +504,6 @@ def sweep_seconds(settings: Settings) -> float:
     """Seconds between looks at connections that stall: so often that a short limit is kept."""
     limits = [s for s in (settings.handshake_timeout, settings.packet_timeout) if s]
     return max(min([_SWEEP_SECONDS, *(limit / 4.0 for limit in limits)]), _SWEEP_LEAST_SECONDS)
-
-
-async def _nothing(moved: Mapping[QueueKey, int]) -> None:
-    """In memory a job that is revived is in its line at once."""
 
 
 def _rules(settings: Settings) -> Rules:
