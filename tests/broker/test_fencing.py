@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from geartrain.broker.policies import FAIL, Policies, Policy
 from geartrain.broker.tables import KEPT, UNKEPT, Job
+from tests.broker import mind as m
 from tests.broker.mind import NORMAL, Ear
 from tests.broker.test_keeping import Keeper, answers
 
@@ -12,8 +16,8 @@ from tests.broker.test_keeping import Keeper, answers
 class Holder(Keeper):
     """A mind whose tenure ends ten seconds from now."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **rules: Any) -> None:
+        super().__init__(**rules)
         self.broker.hold_until(self.mind.steady + 10.0)
         self.client = self.mind.join()
         self.worker = self.mind.worker(b"f")
@@ -299,3 +303,18 @@ def test_lines_that_others_have_emptied_are_filled_again_when_the_tenure_goes_on
     holder.prolong()
 
     assert [wish.function for wish in holder.broker.take_claims()] == [b"f"]
+
+
+def test_job_that_another_server_has_is_not_over_there_when_it_fails_for_good_here() -> None:
+    policies = Policies()
+    policies.set(b"f", Policy(attempts=1, covers=FAIL))
+    holder = Holder(policies=policies)
+    job = holder.keep(b"a")
+    assert holder.grab() == b"a"
+    holder.expire()
+    holder.lose(job)
+
+    holder.worker.finish(job.handle, kind=m.FAIL)
+
+    assert holder.ends() == []
+    assert holder.broker.idle

@@ -154,3 +154,30 @@ def test_waiting_grab_is_answered_when_the_workload_has_come() -> None:
     keeper.broker.fetched(keeper.broker.take_fetches()[0], LARGE)
 
     assert worker.heard() == [("assigned", 0, b"H:test:1")]
+
+
+def test_large_job_whose_client_waits_here_stays_where_another_server_may_get_its_row() -> None:
+    keeper = Keeper(shared=True)
+    client = keeper.mind.join()
+    keeper.ask(keeper.mind.join(), unique=b"u", workload=LARGE)
+    keeper.ask(client, unique=b"u", workload=LARGE, background=False)
+    [job] = keeper.store_all()
+
+    assert keeper.mind.worker().grab_workload() == LARGE
+    assert not job.away
+
+
+def test_workload_that_comes_for_an_earlier_attempt_is_not_handed_out_twice() -> None:
+    keeper, handle = stored()
+    worker = keeper.mind.worker(seconds=2.0)
+    grab(keeper, worker)
+    [early] = keeper.broker.take_fetches()
+    keeper.mind.pass_time(2.0)
+    grab(keeper, worker)
+    [late] = keeper.broker.take_fetches()
+    worker.heard()
+
+    keeper.broker.fetched(early, LARGE)
+    keeper.broker.fetched(late, LARGE)
+
+    assert worker.heard() == [("assigned", 0, None), ("assigned", 1, handle)]

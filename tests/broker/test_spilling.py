@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from geartrain.broker.policies import Policies, Policy
 from geartrain.broker.progress import FAIL
+from geartrain.broker.tables import KEPT, POOLING
 from tests.broker.mind import Ear
 from tests.broker.test_keeping import answers
 from tests.broker.test_paging import Pool, numbers
@@ -237,3 +238,37 @@ def test_it_stays_in_memory_while_the_disk_is_nearly_full() -> None:
 
     assert pool.take() == []
     assert pool.mind.worker().grab_workload() == LARGE
+
+
+def test_file_is_kept_while_a_job_is_on_its_way_to_it() -> None:
+    pool = Short()
+    pool.fill(30)
+    pool.broker.begin_spilling()
+    worker = pool.mind.worker()
+    for handle in [job.handle for job in pool.take()]:
+        pool.mind.cancel(handle)
+    worker.grab_all()
+    for handle in list(worker.running):
+        worker.finish(handle)
+    pool.broker.submit(pool.client, b"f", b"", b"w", 1, True, int(pool.mind.wall) + 9, b"")
+    pool.take()
+
+    assert not pool.broker.end_spilling()
+
+
+def test_job_that_has_been_in_the_file_does_not_go_there_a_second_time() -> None:
+    pool = Short()
+    pool.fill(30)
+    pool.spill()
+    worker = pool.mind.worker()
+    for _ in range(2):
+        worker.grab()
+    pool.claim()
+    assert pool.rows == {}
+
+    pool.broker.begin_spilling()
+    pool.mind.agree()
+
+    assert {job.kept for job in pool.take()} <= {POOLING}
+    kept = [job for job in pool.broker.state.jobs.values() if job.kept == KEPT]
+    assert len(kept) == 15

@@ -152,3 +152,12 @@ def test_client_of_a_job_that_another_server_may_do_has_it_done_here() -> None:
     # Its row has come meanwhile, and goes with it.
     assert pool.ends() == [handle]
     assert pool.mind.counts() == (0, 0, 1)
+
+
+def test_twin_of_a_job_that_another_server_may_do_is_a_job_of_its_own() -> None:
+    pool = Pool(idle=0, shared=True)
+    [handle] = pool.put(b"w", unique=b"u")
+    pool.client.heard()
+
+    assert pool.mind.join().submit(unique=b"u") != handle
+    assert pool.broker.take_asks() == []

@@ -44,7 +44,7 @@ def _give_lines(state: State, function: Function) -> None:
 
 
 def _give(state: State, job: Job) -> None:
-    if job.kept != KEPT or job.client is not None or job.askers is not None:
+    if job.kept != KEPT or job.client is not None:
         return
     take_out(state, job)
     state.gifts.append(Gift(job.handle, job.attempts))
