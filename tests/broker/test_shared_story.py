@@ -8,7 +8,9 @@ has been done.
 
 from __future__ import annotations
 
+import os
 import random
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,7 +19,7 @@ from geartrain.broker.tables import KEPT, PAGED, POOLING, WRITING, Job
 from geartrain.terms import HIGH, LOW, NORMAL
 from tests.broker.mind import Ear, Mind
 
-STORIES = 40
+STORIES = 60 if os.environ.get("CI") == "true" else 24
 STEPS = 250
 
 NAMES = (b"f", b"g")
@@ -452,3 +454,17 @@ class Story:
 @pytest.mark.parametrize("seed", range(STORIES))
 def test_servers_that_share_a_store_lose_no_job_and_hand_out_only_their_own(seed: int) -> None:
     Story(seed, servers=1 + seed % 3).tell()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_long_stories_of_shared_stores_end_well_too(seconds: float) -> None:
+    chance = random.Random(os.environ.get("GEARTRAIN_SEED"))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        seed, servers = chance.randrange(2**32), chance.randrange(1, 4)
+        try:
+            Story(seed, servers).tell()
+        except Exception as error:
+            error.add_note(f"told by Story({seed}, {servers}).tell()")
+            raise
