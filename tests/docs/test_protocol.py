@@ -51,3 +51,11 @@ def test_the_sentences_of_errors_are_on_their_page(root: Path) -> None:
 
     assert len(sentences) > 8
     assert [text for text in sentences if text.partition("; ")[0][:40] not in page] == []
+
+
+def test_every_deviation_has_its_reason(root: Path) -> None:
+    page = (root / "docs/protocol/deviations.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+
+    assert len(rows) > 60
+    assert [row for row in rows if not row.split("|")[-2].strip()] == []
