@@ -18,11 +18,6 @@ UNKNOWN = b"ERR UNKNOWN_COMMAND Unknown+server+command%s\r\n"
 IN_USE = b"ERR there are still connected workers or executing clients\r\n"
 
 
-@pytest.fixture
-def talk() -> Talk:
-    return Talk()
-
-
 def ask(line: Line, said: bytes) -> bytes:
     """Everything that a line of text is answered with."""
     line.say(said)

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
-from geartrain.frontends.gear import HOLE_BYTES
+from geartrain.frontends.outbox import HOLE_BYTES
 from geartrain.frontends.port import Bounds, Question
 from geartrain.protocol import commands as c
 from tests.frontends.talk import Line, Talk, TalkHouse
-
-
-@pytest.fixture
-def talk() -> Talk:
-    return Talk()
 
 
 def sent(line: Line) -> bytes:

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 from geartrain.broker.broker import Broker
 from geartrain.broker.inspection import JobRow, JobStatus
 from geartrain.frontends.admin import job_line
-from geartrain.frontends.gear import status_packet, status_unique_packet
 from geartrain.frontends.port import Question
+from geartrain.frontends.voice import status_packet, status_unique_packet
 from geartrain.server.backlog import NOBODY
 from geartrain.server.letters import CANCEL, STATUS, HeldElsewhere, Letters
 from geartrain.stores.ids import coalescing_key, handle_of, id_of
