@@ -24,7 +24,8 @@ from geartrain.protocol.commands import COMMANDS
 from geartrain.protocol.packets import encode, encode_request, encode_response, split_body
 from geartrain.protocol.reader import LINE, NOTHING, PacketReader
 from geartrain.server.listener import port_number, split_address
-from geartrain.server.settings import Settings, read_toml
+from geartrain.server.settings import Settings
+from geartrain.server.settings_file import read_toml
 from geartrain.stores.port import StoreRefused
 from geartrain.stores.url import StoreUrl
 from geartrain.transport.address import parse_servers

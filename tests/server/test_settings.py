@@ -15,7 +15,8 @@ from geartrain.cli.gearmand import build_parser, read_settings
 from geartrain.errors import ConfigurationError
 from geartrain.server.function_policies import read_policies
 from geartrain.server.listener import port_number, split_address
-from geartrain.server.settings import FIELDS, Settings, option_name, read_toml, read_value
+from geartrain.server.settings import FIELDS, Settings, option_name, read_value
+from geartrain.server.settings_file import read_toml
 
 
 def write(folder: Path, text: str | bytes) -> str:

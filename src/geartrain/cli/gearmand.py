@@ -24,6 +24,7 @@ from geartrain._build import describe
 from geartrain.errors import ConfigurationError
 from geartrain.server import settings as s
 from geartrain.server.function_policies import read_policies
+from geartrain.server.kinds import FLAG, SIZE, TEXTS, TIME, BadValue
 from geartrain.server.lifecycle import (
     Allocator,
     become,
@@ -37,6 +38,7 @@ from geartrain.server.lifecycle import (
 )
 from geartrain.server.logs import NOTICE, ServerLog
 from geartrain.server.queues import foreign_option
+from geartrain.server.settings_file import read_toml
 
 if TYPE_CHECKING:
     from geartrain.server.jobserver import JobServer
@@ -141,7 +143,7 @@ def build_parser() -> _Parser:
         flags = [f"-{meta['short']}"] if meta["short"] else []
         flags.append(f"--{s.option_name(name)}")
         extra: dict[str, Any] = {"dest": name, "default": None, "help": _help(meta, one.default)}
-        if meta["kind"] == s.FLAG:
+        if meta["kind"] == FLAG:
             extra["action"] = "store_true"
         else:
             extra["metavar"] = meta["metavar"] or {
@@ -149,7 +151,7 @@ def build_parser() -> _Parser:
                 "bytes": "SIZE",
                 "space": "SIZE",
             }.get(meta["kind"], "N")
-            if meta["kind"] == s.TEXTS:
+            if meta["kind"] == TEXTS:
                 extra["action"] = "append"
         groups[table].add_argument(*flags, **extra)
     missing = parser.add_argument_group("in the C server, and not here")
@@ -186,11 +188,11 @@ def read_config_file(path: str, parser: _Parser) -> argparse.Namespace | None:
 
 def _help(meta: Any, default: object) -> str:
     text = str(meta["help"]).replace("%", "%%")
-    if meta["kind"] in (s.FLAG, s.TEXTS) or default == "":
+    if meta["kind"] in (FLAG, TEXTS) or default == "":
         return text
-    if meta["kind"] == s.SIZE and isinstance(default, int):
+    if meta["kind"] == SIZE and isinstance(default, int):
         return f"{text} (default: {_size(default)})"
-    if meta["kind"] == s.TIME:
+    if meta["kind"] == TIME:
         return f"{text} (default: {default:g}s)"
     return f"{text} (default: {default})"
 
@@ -215,7 +217,7 @@ def read_settings(arguments: argparse.Namespace) -> s.Settings:
         if options is not None:
             _take(options, found, f"{path or DEFAULT_CONFIG_FILE}: ")
     if arguments.config:
-        in_file = s.read_toml(arguments.config)
+        in_file = read_toml(arguments.config)
         read_policies(in_file.get("policy", ()), f"{arguments.config}: policy")  # type: ignore[arg-type]
         found.update(in_file)
     _take(arguments, found, "")
@@ -246,7 +248,7 @@ def _take(arguments: argparse.Namespace, found: dict[str, object], source: str) 
             continue
         try:
             found[name] = s.read_value(name, value, s.option_name(name))
-        except s.BadValue as error:
+        except BadValue as error:
             text = f"the argument ({value!r}) for option '--{s.option_name(name)}' is invalid"
             if name in _C_TEXTS and not (name == "hashtable_buckets" and not _is_number(value)):
                 text = f"{_C_TEXTS[name]}: {value!r}"

@@ -18,6 +18,7 @@ from geartrain.cli.manual import Tool, bash_completion, man_page, write, zsh_com
 from geartrain.cli.options import ANY, FILE, HOST, Option
 from geartrain.server import settings as s
 from geartrain.server.function_policies import KEYS
+from geartrain.server.kinds import COUNT, FLAG, SIZE, SPACE, TIME
 
 SUMMARY: Final = "the Gearman job server of geartrain"
 
@@ -135,15 +136,15 @@ dead = true
 
 
 def _default(default: object, kind: str) -> str:
-    if kind == s.FLAG:
+    if kind == FLAG:
         return "yes" if default else "no"
-    if kind == s.SIZE and isinstance(default, int) and default:
+    if kind == SIZE and isinstance(default, int) and default:
         for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
             if default % size == 0:
                 return f"{default // size} {unit}"
-    if kind == s.TIME and default:
+    if kind == TIME and default:
         return f"{default:g} s"
-    if kind == s.COUNT:
+    if kind == COUNT:
         return f"{default:,}"
     return str(default) if default not in ("", ()) else "–"
 
@@ -171,11 +172,11 @@ def reference() -> str:
             short = f" `-{meta['short']}`" if meta["short"] else ""
             help = str(meta["help"]).replace("|", "\\|").replace("<", "&lt;")
             kind = {
-                s.FLAG: "yes or no",
-                s.COUNT: "number",
-                s.SIZE: "size",
-                s.TIME: "time",
-                s.SPACE: "size or %",
+                FLAG: "yes or no",
+                COUNT: "number",
+                SIZE: "size",
+                TIME: "time",
+                SPACE: "size or %",
             }.get(meta["kind"], meta["kind"])
             if meta["key"]:
                 short += f", in the file `{meta['key']}`"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from geartrain.broker.broker import Broker
-from geartrain.server.settings import SIZE, read_kind
+from geartrain.server.kinds import SIZE, read_kind
 from geartrain.stores.port import Room
 
 log = logging.getLogger("geartrain.server")

@@ -5,7 +5,7 @@
     backoff = "1s"
 
 The name is a function's, or a pattern with ``*`` and ``?``. Both ways end in the same
-words, which are read here; ``settings.read_toml`` makes them of the tables.
+words, which are read here; ``settings_file.read_toml`` makes them of the tables.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from geartrain.broker.policies import (
     Policies,
     Policy,
 )
-from geartrain.server.settings import COUNT, TIME, BadValue, read_kind
+from geartrain.server.kinds import COUNT, TIME, BadValue, read_kind
 
 #: What may be said, and what it is for; the reference page is made of it.
 KEYS: Final = {

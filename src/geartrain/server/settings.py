@@ -9,56 +9,29 @@ that a setting exists in one place. Where a value came from (``--option`` or
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
-from geartrain.errors import ConfigurationError
-
-#: Kinds of value. They decide how text is read and how the default is shown.
-TEXT: Final = "text"
-COUNT: Final = "count"
-SIZE: Final = "bytes"
-TIME: Final = "seconds"
-FLAG: Final = "flag"
-TEXTS: Final = "texts"
-LEVEL: Final = "level"
-CHOICE: Final = "choice"
-#: Room on a disk: a size, or a part of it such as ``5%``; kept as text.
-SPACE: Final = "space"
-
-LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
+from geartrain.server.kinds import (
+    CHOICE,
+    COUNT,
+    FLAG,
+    LEVEL,
+    LEVELS,
+    SIZE,
+    SPACE,
+    TEXT,
+    TEXTS,
+    TIME,
+    BadValue,
+    is_space,
+    read_kind,
+)
 
 #: Where the C server looks for what it is not told.
 DEFAULT_CERTIFICATE: Final = "/etc/ssl/certs/gearmand.pem"
 DEFAULT_KEY: Final = "/etc/ssl/certs/gearmand.key"
 DEFAULT_CA: Final = "/etc/ssl/certs/gearmand-ca.pem"
-
-_SIZE_UNITS: Final = {
-    "": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 2**20, "mb": 2**20, "mib": 2**20,
-    "g": 2**30, "gb": 2**30, "gib": 2**30, "t": 2**40, "tb": 2**40, "tib": 2**40,
-}  # fmt: skip
-_TIME_UNITS: Final = {
-    "": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0
-}  # fmt: skip
-
-
-class BadValue(ConfigurationError):
-    """A value that a setting cannot have.
-
-    Attributes:
-        value: what it was.
-        want: what is allowed.
-    """
-
-    def __init__(self, source: str, value: object, want: str) -> None:
-        super().__init__(f"{source}: {value!r} is not valid: want {want}")
-        self.value = value
-        self.want = want
 
 
 def setting(
@@ -368,7 +341,7 @@ def read_value(name: str, value: object, source: str) -> object:
             return value
         want = "one of " + " ".join(choice for choice in choices if choice)
     elif kind == SPACE:
-        if _is_space(value):
+        if is_space(value):
             return str(value).strip()
         want = "a size such as 64MiB or 1G, or a part of the disk such as 5%"
     elif kind == TEXT:
@@ -378,123 +351,3 @@ def read_value(name: str, value: object, source: str) -> object:
     else:
         return read_kind(source, value, kind, meta["least"], meta["most"])
     raise BadValue(source, value, want)
-
-
-def read_kind(
-    source: str, value: object, kind: str, least: float | None, most: float | None
-) -> float:
-    """A number of one of the kinds ``COUNT``, ``SIZE`` or ``TIME``, within bounds.
-
-    Raises:
-        BadValue: naming source, value and what is allowed.
-    """
-    result: float | None
-    if kind == COUNT:
-        want = "a whole number"
-        result = _whole(value)
-    elif kind == SIZE:
-        want = "a size such as 4096, 64KiB or 1G"
-        result = _with_unit(value, _SIZE_UNITS)
-        result = None if result is None else int(result)
-    else:
-        want = "a time such as 90, 500ms, 10s or 2h"
-        result = _with_unit(value, _TIME_UNITS)
-    if result is not None:
-        if (least is None or result >= least) and (most is None or result <= most):
-            return result
-        bounds = [f"at least {least:g}"] if least is not None else []
-        bounds += [f"at most {most:g}"] if most is not None else []
-        want += ", " + " and ".join(bounds)
-    raise BadValue(source, value, want)
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", value):
-        return int(value)
-    return None
-
-
-def _with_unit(value: object, units: Mapping[str, float]) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, (int, float)):
-        # TOML knows inf, nan and numbers of any length; no clock and no memory does.
-        return value if -(2.0**63) < value < 2.0**63 else None
-    if not isinstance(value, str):
-        return None
-    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)", value.strip())
-    if match is None or match[2].lower() not in units:
-        return None
-    return float(match[1]) * units[match[2].lower()]
-
-
-def _is_space(value: object) -> bool:
-    """Whether this is a part of a disk, or a size."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?\s*%", value.strip()):
-        return True
-    size = _with_unit(value, _SIZE_UNITS)
-    return size is not None and size >= 0
-
-
-def read_toml(path: str) -> dict[str, object]:
-    """Fields set by a TOML file: ``[limits]`` ``max-packet-bytes = "64MiB"`` and so on.
-
-    Raises:
-        ConfigurationError: the file cannot be read, or something in it is unknown or wrong.
-    """
-    try:
-        tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        # TOMLDecodeError, UnicodeDecodeError, a number of 5,000 digits, a thousand brackets.
-        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
-    known: dict[str, dict[str, str]] = {}
-    for name, one in FIELDS.items():
-        meta = one.metadata
-        known.setdefault(meta["table"], {})[meta["key"] or option_name(name)] = name
-    found: dict[str, object] = {}
-    functions = tree.pop("function", {})
-    for table, content in tree.items():
-        if table not in known:
-            raise ConfigurationError(
-                f"{path}: unknown table [{table}]; known are " + ", ".join(f"[{t}]" for t in known)
-            )
-        if not isinstance(content, dict):
-            raise ConfigurationError(f"{path}: {table} must be a table: [{table}]")
-        for key, value in content.items():
-            source = f"{path}: {table}.{key}"
-            name = known[table].get(key.replace("_", "-"), "")
-            if not name:
-                raise ConfigurationError(
-                    f"{source} is unknown; [{table}] has " + ", ".join(sorted(known[table]))
-                )
-            found[name] = read_value(name, value, source)
-    said = _functions(path, functions)
-    if said:
-        earlier = found.get("policy", ())
-        assert isinstance(earlier, tuple)
-        found["policy"] = (*earlier, *said)
-    return found
-
-
-def _functions(path: str, tables: object) -> list[str]:
-    """``[function."NAME"]`` in the words of ``--policy``; see ``function_policies``."""
-    if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
-        raise ConfigurationError(f'{path}: function must be tables: [function."resize"]')
-    return [_words_of(name, table) for name, table in tables.items()]
-
-
-def _words_of(name: str, table: Mapping[str, object]) -> str:
-    words = [json.dumps(name) if any(ch.isspace() or ch == '"' for ch in name) else name]
-    for key, value in table.items():
-        if isinstance(value, (list, tuple)):
-            text = ",".join(str(one) for one in value)
-        else:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-        words.append(f"{key}={''.join(text.split())}")
-    return " ".join(words)
