@@ -278,6 +278,22 @@ def test_job_that_becomes_a_stored_one_after_the_end_waits(holder: Holder) -> No
     assert holder.grab() == b"w"
 
 
+def test_job_that_stepped_aside_stands_in_its_line_once_when_it_comes_back(
+    holder: Holder,
+) -> None:
+    holder.ask(holder.client, unique=b"u", background=False)
+    holder.ask(holder.client, background=False, workload=b"another")
+    holder.join(holder.mind.join())
+    holder.take()
+    holder.expire()
+    holder.answer()
+    holder.prolong()
+
+    assert holder.grab() == b"another"
+    assert holder.grab() == b"w"
+    assert holder.grab() is None
+
+
 def test_row_that_comes_for_a_waiting_job_after_the_end_holds_it_back(holder: Holder) -> None:
     holder.ask(holder.client, unique=b"u", background=False)
     [handle] = holder.broker.job_handles()

@@ -220,6 +220,7 @@ class Server:
             if job.kept == KEPT and (row is None or row.holder != self.lease):
                 self.broker.elsewhere(job)
         writing = {job.handle for job, _ in batch.adds}
+        self.ending.difference_update(set(batch.ends) - writing)
         batch.ends = [handle for handle in batch.ends if handle in writing]
         self.in_doubt = False
         self.beat()

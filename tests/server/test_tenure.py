@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geartrain.broker.tables import Job
+from geartrain.server.store_writer import StoreWriter
 from geartrain.server.tenure import Tenure
 from geartrain.stores.ids import id_of
 from geartrain.stores.memory import MemoryStore, MemoryWorld
@@ -269,3 +270,32 @@ async def test_nothing_is_claimed_while_the_lease_is_renewed(a: Holder) -> None:
 
 def first_queue() -> QueueKey:
     return QueueKey("", b"f", NORMAL)
+
+
+# ── ends, and those who come back ────────────────────────────────────────────
+
+
+async def test_job_that_ended_here_while_another_server_had_it_is_done_when_it_comes_back(
+    world: MemoryWorld, b: Holder
+) -> None:
+    mind = Mind(durable=True)
+    store = MemoryStore(world)
+    writer = StoreWriter(store, mind.broker, b"H:test:", lambda: None, server="a", ttl=TTL)
+    await writer.open()
+    mind.broker.submit(mind.join(), b"f", b"", b"x", NORMAL, True, 0, b"")
+    [job] = mind.broker.take_adds(10, 1 << 20)
+    row = StoredJob(number(job), QueueKey("", b"f", NORMAL), b"x")
+    await writer.store.commit([Add(row, Placement.MINE)], [], [])
+    mind.broker.stored(job)
+    worker = mind.worker(b"f")
+    worker.grab()
+    assert await b.outlive(b) == 1
+    await b.store.claim(QueueKey("", b"f", NORMAL), 1, 1000)
+    worker.finish(job.handle)
+    assert writer.is_over(number(job))
+
+    writer.doubt()
+    await writer._renew()
+
+    assert not writer.is_over(number(job))
+    assert set(world.rows) == {number(job)}

@@ -176,6 +176,8 @@ def _step_aside(state: State, job: Job) -> None:
     """A job has become a stored one in its line: it may not stay there while we may not do those."""
     if state.fenced and job.state == QUEUED:
         take_out(state, job)
+        # It comes again, into a line that holds only what is not stored.
+        job.function.line(job.priority).sweep()
         line_up(state, job)
 
 

@@ -90,8 +90,12 @@ class Fifo:
             return
         stale = len(self.items) - self.head - self.live
         if stale >= SWEEP_FROM and stale > self.live:
-            self.items = [entry for entry in self.items[self.head :] if entry.waiting]
-            self.head = 0
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Cut out those who have left: before one of them comes again. O(length)."""
+        self.items = [entry for entry in self.items[self.head :] if entry.waiting]
+        self.head = 0
 
     def keep(self, entries: list[Entry]) -> None:
         """Only these stay in line; the others have left, and may come again."""

@@ -323,6 +323,13 @@ class StoreWriter:
         finally:
             self._awaited.pop(id, None)
 
+    def _forget_ends(self, ids: list[JobId]) -> None:
+        """The store knows of these ends; who waited for one goes on."""
+        self._ending.difference_update(ids)
+        for id in self._awaited.keys() & set(ids) if self._awaited else ():
+            if not self._awaited[id].done():
+                self._awaited[id].set_result(None)
+
     async def recount(self) -> None:
         """Have all lines counted between two commits, when the broker knows what is stored."""
         if self._counting is None:
@@ -373,10 +380,8 @@ class StoreWriter:
             else:
                 self._is_up()
                 self._adds, self._ends, self._gives, self._stillborn = [], [], [], []
-                self._ending.difference_update(end.id for end in ends)
-                for id in self._awaited.keys() & {end.id for end in ends if self._awaited}:
-                    if not self._awaited[id].done():
-                        self._awaited[id].set_result(None)
+                if ends:
+                    self._forget_ends([end.id for end in ends])
                 if done.missed and self.tenure is not None:
                     fenced = len(set(done.missed).intersection(end.id for end in ends))
                     self.broker.counters.fenced += fenced
@@ -467,9 +472,13 @@ class StoreWriter:
         writing = {add.job.id for _, add in self._adds}
         writing.update(add.job.id for add in self._stillborn)
         if self.tenure is not None:
-            await self.tenure.renew(self._ends, [give.id for give in self._gives])
+            ended = self._ends
+            await self.tenure.renew(ended, [give.id for give in self._gives])
             # What ended before its row was written still has to keep it from being written.
-            self._ends = [end for end in self._ends if end.id in writing]
+            self._ends = [end for end in ended if end.id in writing]
+            # The others are ended, or are another server's: should one of those come back
+            # from the pool, it is a job like any other.
+            self._forget_ends([end.id for end in ended if end.id not in writing])
         else:
             held = [
                 _id(handle)
