@@ -18,6 +18,7 @@ from geartrain.stores.importer import RECEIPTS, import_queue, survey
 from geartrain.stores.memory import MemoryStore
 from geartrain.stores.old_tables import OldJob, count_of, name_of, rows_of, understand
 from geartrain.stores.port import FIRST, QueueKey, StoreDown, StoreRefused
+from geartrain.stores.sqlite_file import APPLICATION_ID
 from geartrain.testing.store_kit import FakeServer
 from tests.stores.postgres_server import Cluster
 from tests.support import free_port, patient, wait_until
@@ -327,6 +328,12 @@ async def test_a_table_that_is_missing_or_another_is_named(tmp_path: Path) -> No
 
     with pytest.raises(StoreRefused, match="no table gearman_queue; name it with"):
         await anext(rows_of(f"sqlite://{path}"))
+    with pytest.raises(StoreRefused, match="there is no such file; name the C server's"):
+        await anext(rows_of("nowhere.db"))
+    with closing(sqlite3.connect(tmp_path / "ours.db")) as db:
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    with pytest.raises(StoreRefused, match="a queue of geartrain's already"):
+        await anext(rows_of(str(tmp_path / "ours.db")))
     with pytest.raises(StoreRefused, match="it has no data, function_name, priority, unique_key"):
         await anext(rows_of(f"sqlite://{path}?table=bookmark"))
     path.write_bytes(b"not a database" * 100)

@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from geartrain.stores.port import StoreRefused
+from geartrain.stores.sqlite_file import APPLICATION_ID
 from geartrain.stores.url import StoreUrl
 from geartrain.terms import HIGH, LOW, NORMAL
 
@@ -103,7 +104,12 @@ def name_of(source: str) -> str:
 
 
 def _url(source: str) -> StoreUrl:
-    if "://" not in source and Path(source).is_file():
+    if "://" not in source:
+        if not Path(source).is_file():
+            raise StoreRefused(
+                f"{source}: there is no such file; name the C server's, or its database as"
+                " postgresql://host/db"
+            )
         source = f"sqlite://{quote(str(Path(source).absolute()))}"
     url = StoreUrl.parse(source)
     if url.scheme == "sqlite":
@@ -135,6 +141,12 @@ def _sqlite_rows(url: StoreUrl, columns: str) -> Iterable[tuple[Any, ...]]:
     try:
         known = {name for _, name, *_ in db.execute(f"PRAGMA table_info({_quoted(table)})")}
         if not known:
+            (kind,) = db.execute("PRAGMA application_id").fetchone()
+            if kind == APPLICATION_ID:
+                raise StoreRefused(
+                    f"{path} is a queue of geartrain's already, and none of a C gearmand; a server"
+                    " opens it with --queue"
+                )
             raise StoreRefused(f"{path}: no table {table}; name it with ?table=")
         _check_columns(str(path), table, {name.decode() for name in known})
         if not columns:
