@@ -118,7 +118,11 @@ src_sum=$(
     } | sum_of
 )
 if [ "$(cat "$venv/.src.sum" 2>/dev/null)" != "$src_sum" ]; then
-    say "building and installing geartrain"
+    if [ "${GEARTRAIN_PURE:-0}" = 0 ]; then
+        say "building and installing geartrain (compiling takes a minute or two of a processor)"
+    else
+        say "building and installing geartrain"
+    fi
     tag=$("$venv/bin/python" -c 'import sys; print(sys.implementation.cache_tag)')
     log=build/install-$tag.log
     if ! "$venv/bin/python" -m pip install -v --disable-pip-version-check --no-deps \
