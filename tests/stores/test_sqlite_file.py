@@ -436,6 +436,60 @@ async def test_a_damaged_page_is_told_and_nothing_crashes(one: FakeServer, tmp_p
     await store.close()
 
 
+@pytest.mark.parametrize("where", ["beginning", "middle"])
+async def test_a_damaged_log_is_refused_and_left_alone(
+    one: FakeServer, tmp_path: Path, where: str
+) -> None:
+    for n in range(20):
+        await one.add(one.job(b"%d" % n))
+    copy = crashed(tmp_path)
+    log = copy / "jobs.db-wal"
+    with log.open("r+b") as file:
+        file.seek(0 if where == "beginning" else 32 + 12 * (24 + 4096) + 2000)
+        file.write(b"\xde\xad" * 20)
+    before = log.read_bytes()
+
+    assert "jobs.db-wal is damaged: at least" in await refusal(copy / "jobs.db")
+    assert log.read_bytes() == before
+
+
+async def test_a_commit_that_a_crash_cut_off_is_no_damage(one: FakeServer, tmp_path: Path) -> None:
+    for n in range(20):
+        await one.add(one.job(b"%d" % n))
+    copy = crashed(tmp_path)
+    frames = frames_of(copy)
+    log = copy / "jobs.db-wal"
+    with log.open("r+b") as file:
+        file.seek(32 + (frames - 1) * (24 + 4096) + 2000)
+        file.write(b"\xde\xad" * 20)
+
+    again = await FakeServer(SqliteStore(copy / "jobs.db"), "two").open()
+
+    assert await again.bodies() == [b"%d" % n for n in range(19)]
+    await again.store.close()
+
+
+def crashed(folder: Path) -> Path:
+    """What a crash would leave of the files now, in a folder of its own."""
+    copy = folder / "copy"
+    copy.mkdir()
+    for name in ("jobs.db", "jobs.db-wal"):
+        shutil.copy(folder / name, copy / name)
+    return copy
+
+
+def frames_of(folder: Path) -> int:
+    """How many frames of SQLite's log are valid."""
+    other = folder / "other"
+    other.mkdir()
+    for name in ("jobs.db", "jobs.db-wal"):
+        shutil.copy(folder / name, other / name)
+    db = sqlite3.connect(other / "jobs.db")
+    (_, frames, _) = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    db.close()
+    return int(frames)
+
+
 async def test_a_cancelled_caller_leaves_the_counts_right(one: FakeServer) -> None:
     job = one.job()
     task = asyncio.ensure_future(one.add(job, placement=Placement.MINE))

@@ -53,7 +53,7 @@ OPENING_SECONDS: Final = 0.5
 #: Seconds that a submission waits for the search for its twin.
 ASK_SECONDS: Final = 1.0
 #: The wall clock may be set: it is looked at again now and then.
-LOOK_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 5.0
 #: Seconds after which the pools of a shared store are looked into, news or not.
 LOOK_IN_POOLS: Final = 1.0
 

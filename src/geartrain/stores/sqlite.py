@@ -260,13 +260,13 @@ class SqliteStore:
                 raise StoreRefused(str(error)) from cause  # trying again changes nothing
             raise
 
-    def _connect(self) -> None:
+    def _connect(self, *, again: bool = False) -> None:
         self._disconnect()
         if self.path is None:
             db = open_spill(self._spill_folder, cache_bytes=self._cache_bytes)
             self._reader = db
         else:
-            db = open_file(self.path, cache_bytes=self._cache_bytes)
+            db = open_file(self.path, cache_bytes=self._cache_bytes, again=again)
             try:
                 self._inode = _inode_of(self.path)
                 self._reader = connect(self.path, cache_bytes=self._cache_bytes, read_only=True)
@@ -355,7 +355,7 @@ class SqliteStore:
                 )
             if self._stale:
                 try:
-                    self._connect()
+                    self._connect(again=True)
                 except StoreRefused as error:
                     raise StoreDown(str(error)) from error
             self._keep_log()
@@ -371,7 +371,7 @@ class SqliteStore:
         except OSError:
             # It is still open: all that is in it goes to the file, and then it has a new one.
             self._writer.bring_home()
-            self._connect()
+            self._connect(again=True)
             log.error("%s was removed; what was in it is in %s", self._sqlite_log, self.path)
             return
         if inode != self._log_inode:

@@ -16,6 +16,7 @@ from typing import Final
 
 from geartrain.stores.port import Ambiguous, StoreDown, StoreError, StoreRefused
 from geartrain.stores.sql import Migration, migrations
+from geartrain.stores.sqlite_wal import commits_cut_off
 
 log = logging.getLogger("geartrain.stores")
 
@@ -105,9 +106,15 @@ def connect(path: Path, *, cache_bytes: int, read_only: bool = False) -> sqlite3
 
 
 def open_file(
-    path: Path, *, cache_bytes: int, steps: list[Migration] | None = None
+    path: Path, *, cache_bytes: int, steps: list[Migration] | None = None, again: bool = False
 ) -> sqlite3.Connection:
     """Open the file, made if need be, in today's format.
+
+    Args:
+        path: its name.
+        cache_bytes: of pages in memory.
+        steps: other formats than ours, for a test.
+        again: it was open until now; what failed meanwhile may be in SQLite's log.
 
     Raises:
         StoreRefused: it cannot be opened or written, is none of ours, or too new.
@@ -118,6 +125,8 @@ def open_file(
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     try:
+        if not (fresh or again):
+            _check_log(path)
         db = connect(path, cache_bytes=cache_bytes)
         try:
             _check_format(db, path)
@@ -147,6 +156,30 @@ def open_file(
 def log_of(path: Path) -> str:
     """The name of SQLite's own log of a file."""
     return f"{os.path.realpath(path)}-wal"
+
+
+def _check_log(path: Path) -> None:
+    """Nothing that was answered for is dropped in silence.
+
+    Raises:
+        StoreRefused: commits are in SQLite's log that it cannot read any more.
+    """
+    log_name = log_of(path)
+    # Who may not write leaves the log behind when it closes; others copy home what fits, and
+    # remove the rest.
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        lost = commits_cut_off(log_name)
+    except OSError as error:
+        raise StoreRefused(f"cannot read {log_name}: {error.strerror}") from error
+    finally:
+        db.close()
+    if lost > 1:
+        raise StoreRefused(
+            f"{log_name} is damaged: at least {lost} commits in it cannot be read; "
+            f"see docs/durability.md, 'A damaged file'"
+        )
 
 
 def _lengthen_log(path: Path) -> None:
