@@ -372,19 +372,11 @@ def release_all(state: State) -> None:
 
 def _hold_back(state: State, job: Job) -> None:
     """A job that was given out, and that its worker does not get."""
-    worker = job.worker
-    assert worker is not None
-    worker.running.pop(job.handle, None)
-    job.worker = None
-    job.function.running -= 1
-    if job.limit is not None:
-        state.limits.cancel(job.limit)
-        job.limit = None
+    progress.take_off(state, job)
     if job.wanted:
         line_up(state, job)
     else:
-        if not state.rules.spills:
-            job.kept = UNKEPT
+        job.kept = UNKEPT
         progress.end(state, job)
 
 
@@ -402,8 +394,7 @@ def fetched(state: State, fetch: Fetch, workload: bytes | None) -> None:
         peer.assign(fetch.ticket, None)
         return
     if workload is None:
-        peer.running.pop(job.handle, None)
-        job.function.running -= 1
+        progress.take_off(state, job)
         peer.assign(fetch.ticket, None)
         progress.fail(state, job)
         return

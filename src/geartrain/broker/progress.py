@@ -137,6 +137,19 @@ def end(state: State, job: Job) -> None:
     job.workload = b""
 
 
+def take_off(state: State, job: Job) -> Peer:
+    """A running job comes off its worker's list, and its time limit ends; who had it."""
+    worker = job.worker
+    assert worker is not None
+    worker.running.pop(job.handle, None)
+    job.worker = None
+    job.function.running -= 1
+    if job.limit is not None:
+        state.limits.cancel(job.limit)
+        job.limit = None
+    return worker
+
+
 def forget_unique(state: State, job: Job) -> None:
     """Free a job's key, so that the next submission with it is a new job."""
     function = job.function

@@ -64,9 +64,7 @@ def lose(state: State, job: Job, outcome: int) -> None:
     Args:
         outcome: WORKER_LOST or TIMEOUT.
     """
-    worker = job.worker
-    assert worker is not None
-    _take_back(state, job)
+    worker = _take_back(state, job)
     if not job.wanted:
         state.counters.abandoned += 1
         _disown(state, job)
@@ -89,19 +87,13 @@ def lose(state: State, job: Job, outcome: int) -> None:
     again(state, job, 0.0)
 
 
-def _take_back(state: State, job: Job) -> None:
-    """A running job comes off its worker's list, with one attempt more."""
-    worker = job.worker
-    assert worker is not None
-    worker.running.pop(job.handle, None)
-    job.worker = None
-    job.function.running -= 1
-    if job.limit is not None:
-        state.limits.cancel(job.limit)
-        job.limit = None
+def _take_back(state: State, job: Job) -> Peer:
+    """A running job comes off its worker's list, with one attempt more; who had it."""
+    worker = progress.take_off(state, job)
     job.numerator = 0
     job.denominator = 0
     job.attempts += 1
+    return worker
 
 
 def again(state: State, job: Job, pause: float) -> None:
