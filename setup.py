@@ -52,6 +52,8 @@ HOT = [
     "src/geartrain/transport/sync.py",
     "src/geartrain/worker/connection.py",
     "src/geartrain/worker/events.py",
+    "src/geartrain/worker/functions.py",
+    "src/geartrain/worker/job.py",
     "src/geartrain/worker/slot.py",
     "src/geartrain/stores/batch.py",
     "src/geartrain/stores/postgres_batch.py",

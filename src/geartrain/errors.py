@@ -118,14 +118,15 @@ class ServerError(GearmanError):
     """The server answered with an ERROR packet (or an ``ERR`` line).
 
     Attributes:
-        code: the server's word for what is wrong, such as ``QUEUE_ERROR``.
+        code: the server's word for what is wrong, such as ``QUEUE_ERROR``; empty where it
+            says a sentence alone.
         text: the server's sentence.
     """
 
     def __init__(self, code: str, text: str = "") -> None:
         self.code = code
         self.text = text
-        super().__init__(f"{code}: {text}" if text else code)
+        super().__init__(f"{code}: {text}" if code and text else code or text)
 
 
 class QueueFull(ServerError):

@@ -18,6 +18,13 @@ Worker: Any = geartrain.Worker
 Client: Any = geartrain.Client
 Retry: Any = geartrain.Retry
 
+
+def offering() -> Any:
+    worker = Worker("127.0.0.1:1")
+    worker.add_function("f", print)
+    return worker
+
+
 WRONG: list[tuple[str, Callable[[], object]]] = [
     ("function = 12", lambda: client.do(12)),
     ("function = ''", lambda: client.submit("")),
@@ -50,7 +57,22 @@ WRONG: list[tuple[str, Callable[[], object]]] = [
     ("tasks has 'x'", lambda: client.gather(["x"])),
     ("tasks has 'x'", lambda: list(client.as_completed(["x"]))),
     ("return_when = 'NEVER'", lambda: client.wait([], return_when="NEVER")),
+    ("function = 'a.x00b'", lambda: client.do("a\0b")),
+    ("is a uri: .* Handle.from_uri", lambda: client.status("localhost:4730#H:a:1")),
+    ("is a uri: .* Handle.from_uri", lambda: client.cancel("localhost:4730#H:a:1")),
     ("servers = 5", lambda: Client(5)),
+    ("tls = 5", lambda: Client(tls=5)),
+    ("namespace = 5", lambda: Client(namespace=5)),
+    ("namespace = 5", lambda: geartrain.AsyncClient(namespace=5)),  # type: ignore[arg-type]
+    ("namespace = 5", lambda: geartrain.App(namespace=5)),  # type: ignore[arg-type]
+    ("connect_timeout = 0", lambda: Client(connect_timeout=0)),
+    ("submit_timeout = -1", lambda: geartrain.AsyncClient(submit_timeout=-1)),
+    ("worker_id = 5", lambda: Worker(worker_id=5)),
+    ("namespace = 5", lambda: Worker(namespace=5)),
+    ("tls = 'x'", lambda: Worker(tls="x")),
+    ("max_jobs = '3'", lambda: offering().work(max_jobs="3")),
+    ("max_jobs = -1", lambda: offering().work(max_jobs=-1)),
+    ("function = 'a.x00b'", lambda: Worker().add_function("a\0b", print)),
     ("routing = 'random'", lambda: Client(routing="random")),
     ("submit_timeout = 'x'", lambda: Client(submit_timeout="x")),
     ("codec = 'xml'", lambda: client.function("f", codec="xml")),

@@ -32,13 +32,16 @@ from geartrain.client.options import (
     Buffer,
     Seconds,
     SubmitOptions,
+    WireNames,
     apply_options,
     bytes_of,
     check_many,
     handle_bytes_of,
-    no_function,
+    handle_of,
+    limit_of,
     no_task,
     seconds_of,
+    text_of,
 )
 from geartrain.client.remote import AsyncRemoteFunction
 from geartrain.client.routing import Routing, RoutingName
@@ -83,15 +86,16 @@ class AsyncClient:
         require_worker: bool = False,
     ) -> None:
         self.servers = find_servers(servers)
-        self.namespace = namespace
+        self.namespace = text_of(namespace, "namespace")
+        self._names = WireNames(self.namespace)
         self._timeout = seconds_of(timeout)
-        self._submit_timeout = seconds_of(submit_timeout, "submit_timeout")
+        self._submit_timeout = limit_of(submit_timeout, "submit_timeout")
         self._retry = retry_of(retry)
         self._require_worker = require_worker
         self.engine = AsyncEngine(
             self.servers,
             Routing(self.servers, routing),
-            seconds_of(connect_timeout, "connect_timeout"),
+            limit_of(connect_timeout, "connect_timeout"),
             client_context(tls),
             exceptions,
         )
@@ -146,11 +150,11 @@ class AsyncClient:
         background: bool,
         decode: Callable[[bytes], T] | None,
     ) -> AsyncTask[Any]:
-        if not function or not isinstance(function, str):
-            raise no_function(function)
-        name = self.namespace + function if self.namespace else function
+        wire_name = self._names.get(function) if type(function) is str else None
+        if wire_name is None:
+            wire_name = self._names.learn(function)
         # By position: a compiled class takes names apart at eight times the cost.
-        task: AsyncTask[Any] = AsyncTask(function, name.encode(), b"", workload, background, decode)
+        task: AsyncTask[Any] = AsyncTask(function, wire_name, b"", workload, background, decode)
         task._client = self
         task.retry = self._retry
         task.timeout = self._timeout
@@ -342,14 +346,15 @@ class AsyncClient:
         """How far a job is; see ``Client.status``."""
         if (handle is None) == (unique is None):
             raise TypeError("status() takes a handle or a unique key")
-        if handle is not None:
-            name = handle_bytes_of(handle)
-            found = await self._first_known(_servers_of(handle), lambda c: c.get_status(name))
+        job = None if handle is None else handle_of(handle)
+        if job is not None:
+            name = handle_bytes_of(job)
+            found = await self._first_known(_servers_of(job), lambda c: c.get_status(name))
         else:
             key = bytes_of(unique or b"", "unique")
             found = await self._first_known(None, lambda c: c.get_status_unique(key))
         return JobStatus(
-            handle=None if handle is None else Handle(handle, getattr(handle, "server", None)),
+            handle=job,
             known=found.known,
             running=found.running,
             numerator=found.numerator,
@@ -359,10 +364,11 @@ class AsyncClient:
 
     async def cancel(self, handle: Handle | str, /) -> bool:
         """Take a job out of its queue; see ``Client.cancel``."""
-        name = handle_bytes_of(handle)
+        job = handle_of(handle)
+        name = handle_bytes_of(job)
         found = False
         async for answer in self._ask_all(
-            lambda c: c.admin(b"cancel job " + name), LineReply, _servers_of(handle)
+            lambda c: c.admin(b"cancel job " + name), LineReply, _servers_of(job)
         ):
             found = found or answer.lines[0].startswith("OK")
         return found

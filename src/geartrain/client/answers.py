@@ -151,6 +151,8 @@ def check_answer(lines: Sequence[str]) -> None:
     if len(lines) == 1 and (lines[0] == "ERR" or lines[0].startswith("ERR ")):
         _, _, rest = lines[0].partition(" ")
         code, _, text = rest.partition(" ")
+        if not code.isupper():  # a sentence, where others have a code and a text
+            code, text = "", rest
         text = text.replace("+", " ")
         raise (JobNotFound if code == "UNKNOWN_JOB" else ServerError)(code, text)
 

@@ -30,7 +30,7 @@ from geartrain.client.task import AGAIN, GO_ON, MOVE, OVER, BaseTask
 from geartrain.errors import ConnectTimeout, GearmanError, ProtocolError, ServerUnavailable
 from geartrain.transport.address import Address
 from geartrain.transport.servers import ServerBook
-from geartrain.transport.sync import TlsStream, connect
+from geartrain.transport.sync import NAP_SECONDS, TlsStream, connect
 
 if TYPE_CHECKING:
     import ssl
@@ -265,11 +265,9 @@ class Engine:
                 self.wait(lambda: stream.closed or not stream.backlog, None)
                 continue
             try:
-                stream.wait(time.monotonic() + 0.05, True)
-                with self.lock:
-                    stream.flush()
-            except TimeoutError:
-                continue
+                if stream.wait(0.05, True):
+                    with self.lock:
+                        stream.flush()
             except OSError as error:
                 self._lost(channel, _why(error))
 
@@ -404,23 +402,24 @@ class Engine:
             self._run_due()
             if self._again and (end is None or self._again[0][0] < end):
                 end = self._again[0][0]
-        channels = list(self._channels.values())
-        if self._lone and len(channels) == 1:
-            channel = channels[0]
+        only = self._only
+        if only is not None:
             try:
-                data = channel.stream.receive(end)
-            except TimeoutError:
-                return deadline is None or time.monotonic() < deadline
+                data = only.stream.hear(end)
             except (OSError, ValueError) as error:
-                self._lost(channel, _why(error))
+                self._lost(only, _why(error))
             else:
-                self._heard(channel, data)
-        elif not channels and end is None:
-            # Nothing can arrive: whatever is waited for has been dealt with just
-            # now by another thread, or never will be.
-            return self._nothing_left()
-        elif not self._wait_for_some(channels, end):
-            return deadline is None or time.monotonic() < deadline
+                if data is None:
+                    return deadline is None or time.monotonic() < deadline
+                self._heard(only, data)
+        else:
+            channels = list(self._channels.values())
+            if not channels and end is None:
+                # Nothing can arrive: whatever is waited for has been dealt with just
+                # now by another thread, or never will be.
+                return self._nothing_left()
+            if not self._wait_for_some(channels, end):
+                return deadline is None or time.monotonic() < deadline
         self._run_calls()
         return True
 
@@ -448,8 +447,8 @@ class Engine:
             return True
         waker = self._open_waker()
         poll.register(waker, select.POLLIN)
-        timeout = None if end is None else max(0.0, end - time.monotonic()) * 1000
-        found = poll.poll(timeout)
+        seconds = NAP_SECONDS if end is None else min(NAP_SECONDS, end - time.monotonic())
+        found = poll.poll(max(0.0, seconds) * 1000)
         for number, what in found:
             if number == waker.fileno():
                 waker.recv(1024)

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypedDict
 
+from geartrain.client.handle import Handle
+from geartrain.errors import ConfigurationError
 from geartrain.retry import Retry, retry_of
 from geartrain.terms import MAX_HANDLE_BYTES, PRIORITY_NAMES
 from geartrain.values import Value
@@ -42,6 +44,10 @@ BY_WORKLOAD: Final = "\0by-workload"
 
 #: The C server cuts a key of 64 bytes and garbles the job (protocol reference, 1.3).
 MAX_UNIQUE_BYTES: Final = MAX_HANDLE_BYTES
+
+
+#: Names of functions that are kept; a program that makes them up must not grow by them.
+MANY_NAMES: Final = 1000
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -146,6 +152,72 @@ def seconds_of(value: Seconds | None, name: str = "timeout") -> float | None:
     raise TypeError(f"{name} = {value!r}: want seconds, a timedelta, or None for ever")
 
 
+def limit_of(value: Seconds | None, name: str) -> float | None:
+    """A time that something may take: seconds, more than none; None: for ever.
+
+    Raises:
+        ConfigurationError: none at all.
+        TypeError, ValueError: it is no time.
+    """
+    seconds = seconds_of(value, name)
+    if seconds is not None and seconds <= 0:
+        raise ConfigurationError(f"{name} = {value!r}: want more than 0 seconds, or None for ever")
+    return seconds
+
+
+def count_of(value: object, name: str) -> None:
+    """Refuse what cannot be a number of things, or None for any.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value is not None and (type(value) is not int or value < 0):
+        raise ValueError(f"{name} = {value!r}: want a number, 0 or more, or None for any")
+
+
+def text_of(value: object, name: str) -> str:
+    """A setting that has to be text.
+
+    Raises:
+        ConfigurationError: it is not, or has a NUL in it.
+    """
+    if not isinstance(value, str) or "\0" in value:
+        raise ConfigurationError(f"{name} = {shortened(value)}: want text, without NUL")
+    return value
+
+
+def check_function(name: object) -> None:
+    """Refuse what cannot be the name of a function.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if not name or not isinstance(name, str):
+        raise no_function(name)
+    if "\0" in name:
+        raise ValueError(f"function = {shortened(name)}: want a name without NUL")
+
+
+class WireNames(dict[str, bytes]):
+    """``{function: its name on the wire}``, of those that were asked for."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__()
+        self._namespace = namespace
+
+    def learn(self, function: object) -> bytes:
+        """One more name.
+
+        Raises:
+            TypeError, ValueError: it is none.
+        """
+        check_function(function)
+        wire_name = (self._namespace + str(function)).encode()
+        if len(self) < MANY_NAMES:
+            self[str(function)] = wire_name
+        return wire_name
+
+
 def bytes_of(data: Buffer, name: str = "workload") -> bytes:
     """What users give as payload, as bytes; text is taken as UTF-8.
 
@@ -200,15 +272,26 @@ def no_task(found: object) -> TypeError:
     return TypeError(f"tasks has {shortened(found)}: want Tasks, as submit() returns them")
 
 
-def handle_bytes_of(handle: object) -> bytes:
-    """A handle on the wire.
+def handle_of(handle: object) -> Handle:
+    """A handle, with its server where that is known.
 
     Raises:
         TypeError: it is none.
+        ValueError: a ``uri``. Nobody knows where a text comes from, and what it
+            names is not asked unless the caller says so.
     """
-    if isinstance(handle, str):
-        return handle.encode("utf-8", "surrogateescape")
-    raise TypeError(f"handle = {shortened(handle)}: want a Handle, or its text")
+    if isinstance(handle, Handle):
+        return handle
+    if not isinstance(handle, str):
+        raise TypeError(f"handle = {shortened(handle)}: want a Handle, or its text")
+    if "#" in handle:
+        raise ValueError(f"handle = {shortened(handle)} is a uri: read it with Handle.from_uri")
+    return Handle(handle)
+
+
+def handle_bytes_of(handle: str) -> bytes:
+    """A handle on the wire."""
+    return handle.encode("utf-8", "surrogateescape")
 
 
 def priority_of(value: PriorityLike | int) -> int:

@@ -33,13 +33,16 @@ from geartrain.client.options import (
     Buffer,
     Seconds,
     SubmitOptions,
+    WireNames,
     apply_options,
     bytes_of,
     check_many,
     handle_bytes_of,
-    no_function,
+    handle_of,
+    limit_of,
     no_task,
     seconds_of,
+    text_of,
 )
 from geartrain.client.remote import RemoteFunction
 from geartrain.client.routing import Routing, RoutingName
@@ -124,15 +127,16 @@ class Client:
         require_worker: bool = False,
     ) -> None:
         self.servers = find_servers(servers)
-        self.namespace = namespace
+        self.namespace = text_of(namespace, "namespace")
+        self._names = WireNames(self.namespace)
         self._timeout = seconds_of(timeout)
-        self._submit_timeout = seconds_of(submit_timeout, "submit_timeout")
+        self._submit_timeout = limit_of(submit_timeout, "submit_timeout")
         self._retry = retry_of(retry)
         self._require_worker = require_worker
         self.engine = Engine(
             self.servers,
             Routing(self.servers, routing),
-            seconds_of(connect_timeout, "connect_timeout"),
+            limit_of(connect_timeout, "connect_timeout"),
             client_context(tls),
             exceptions,
         )
@@ -190,11 +194,11 @@ class Client:
         background: bool,
         decode: Callable[[bytes], T] | None,
     ) -> Task[Any]:
-        if not function or not isinstance(function, str):
-            raise no_function(function)
-        name = self.namespace + function if self.namespace else function
+        wire_name = self._names.get(function) if type(function) is str else None
+        if wire_name is None:
+            wire_name = self._names.learn(function)
         # By position: a compiled class takes names apart at eight times the cost.
-        task: Task[Any] = Task(function, name.encode(), b"", workload, background, decode)
+        task: Task[Any] = Task(function, wire_name, b"", workload, background, decode)
         task._client = self
         task.retry = self._retry
         task.timeout = self._timeout
@@ -450,14 +454,15 @@ class Client:
         """
         if (handle is None) == (unique is None):
             raise TypeError("status() takes a handle or a unique key")
-        if handle is not None:
-            name = handle_bytes_of(handle)
-            found = self._first_known(_servers_of(handle), lambda c: c.get_status(name))
+        job = None if handle is None else handle_of(handle)
+        if job is not None:
+            name = handle_bytes_of(job)
+            found = self._first_known(_servers_of(job), lambda c: c.get_status(name))
         else:
             key = bytes_of(unique or b"", "unique")
             found = self._first_known(None, lambda c: c.get_status_unique(key))
         return JobStatus(
-            handle=None if handle is None else Handle(handle, getattr(handle, "server", None)),
+            handle=job,
             known=found.known,
             running=found.running,
             numerator=found.numerator,
@@ -473,9 +478,10 @@ class Client:
         Returns:
             False: no server knows the job.
         """
-        name = handle_bytes_of(handle)
+        job = handle_of(handle)
+        name = handle_bytes_of(job)
         answers = self._ask_all(
-            lambda c: c.admin(b"cancel job " + name), LineReply, _servers_of(handle)
+            lambda c: c.admin(b"cancel job " + name), LineReply, _servers_of(job)
         )
         return any(answer.lines[0].startswith("OK") for answer in answers)
 
@@ -567,9 +573,8 @@ class Client:
         return f"<{type(self).__name__} {','.join(map(str, self.servers))}>"
 
 
-def _servers_of(handle: Handle | str) -> tuple[Address, ...] | None:
-    server = getattr(handle, "server", None)
-    return None if server is None else (server,)
+def _servers_of(handle: Handle) -> tuple[Address, ...] | None:
+    return None if handle.server is None else (handle.server,)
 
 
 def _nothing(data: bytes) -> None:

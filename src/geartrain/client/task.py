@@ -210,6 +210,10 @@ class BaseTask(Generic[T_co]):
         state = self.state
         return state is _COMPLETE or state is _FAILED or state is _LOST
 
+    def is_settled(self) -> bool:
+        """Whether the server has the job, or never will. Does not look at the network."""
+        return self._handle != b"" or self.done()
+
     @property
     def causes(self) -> dict[str, str]:
         """``{address: cause}`` of the servers tried for this attempt."""

@@ -96,16 +96,13 @@ class Task(BaseTask[T_co], Generic[T_co]):
             SubmitTimeout: no answer; the server may have it or not.
             ServerError, ServerUnavailable, OutcomeUnknown: it was not accepted.
         """
-        deadline = deadline_of(timeout)
-        if not self.handle_bytes and not self._client.engine.wait(
-            lambda: self.handle_bytes or self.done(), deadline
+        if not self.is_settled() and not self._client.engine.wait(
+            self.is_settled, deadline_of(timeout)
         ):
             raise self._not_created(seconds_of(timeout))
         if not self.handle_bytes and self.error is not None:
             raise self.error
-        handle = self.handle
-        assert handle is not None
-        return handle
+        return Handle(self.handle_text, self.server)
 
     def events(self, timeout: Seconds | None = NO_TIMEOUT) -> Iterator[TaskEvent]:
         """What happens, as it happens; each event is given once. Ends with the job.

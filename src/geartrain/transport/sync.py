@@ -5,13 +5,16 @@ while we wait for something to read. A client that blocked in ``send`` while its
 server blocked in sending to it would wait for ever.
 
 The socket stays in blocking mode; ``MSG_DONTWAIT`` marks the calls that must not
-wait. So a read without a deadline is one system call.
+wait. So a read that may wait for long is one system call. None waits for longer than
+``NAP_SECONDS``: a signal that comes in the moment before the call does not interrupt
+it, and its handler would else run when the next bytes arrive, if ever.
 """
 
 from __future__ import annotations
 
 import select
 import socket
+import struct
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +30,9 @@ _JOIN_BYTES: Final = 64 * 1024
 _SMALLEST_READ: Final = 4 * 1024
 _LARGEST_READ: Final = 256 * 1024
 _DONTWAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
+
+#: No system call of ours waits for longer.
+NAP_SECONDS: Final = 1.0
 
 #: A peer that acknowledges nothing for so long is gone.
 DEAD_PEER_SECONDS: Final = 60
@@ -116,6 +122,18 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
+def _limit_reads(sock: socket.socket) -> bool:
+    """Have a blocking read end after ``NAP_SECONDS``; False: here that cannot be had."""
+    if sock.gettimeout() is not None or not _DONTWAIT:
+        return False
+    try:
+        limit = struct.pack("@ll", int(NAP_SECONDS), int(NAP_SECONDS % 1 * 1e6))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    except OSError:  # a kernel that wants another shape of it: poll() then does the waiting
+        return False
+    return True
+
+
 class Stream:
     """A connected socket.
 
@@ -132,6 +150,7 @@ class Stream:
         self._read_size = _SMALLEST_READ
         self._poll_in = select.poll()
         self._poll_in.register(sock, select.POLLIN)
+        self._naps = _limit_reads(sock)
         self.backlog = False
         self.closed = False
 
@@ -214,34 +233,49 @@ class Stream:
             TimeoutError: nothing until the deadline.
             OSError: the connection is gone.
         """
-        if deadline is None and not self.backlog:
-            return self._sized(self._sock.recv(self._read_size))
         while True:
-            if self.backlog:
-                self.wait(deadline, True)
-                self.flush()
-            else:
-                self.wait(deadline, False)
-            data = self.receive_now()
+            data = self.hear(deadline)
             if data is not None:
                 return data
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError("nothing arrived in time")
 
-    def wait(self, deadline: float | None, writing: bool) -> None:
-        """Wait until there may be something to read (or, ``writing``, room to send).
+    def hear(self, deadline: float | None) -> bytes | None:
+        """Wait for bytes as ``receive`` does, but for no longer than ``NAP_SECONDS``.
+
+        Returns:
+            None: nothing has come; let signals in, look at the clock, and call again.
 
         Raises:
-            TimeoutError: neither until the deadline.
+            OSError: the connection is gone.
         """
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        milliseconds = None if timeout is None else timeout * 1000
+        seconds = NAP_SECONDS if deadline is None else deadline - time.monotonic()
+        if self._naps and seconds >= NAP_SECONDS and not self.backlog:
+            try:
+                return self._sized(self._sock.recv(self._read_size))
+            except BlockingIOError:
+                return None
+        if self.wait(seconds, self.backlog):
+            if self.backlog:
+                self.flush()
+            return self.receive_now()
+        return None
+
+    def wait(self, seconds: float, writing: bool) -> bool:
+        """Wait until there may be something to read (or, ``writing``, room to send).
+
+        Args:
+            seconds: so long at most, and never longer than ``NAP_SECONDS``.
+
+        Returns:
+            False: there is nothing yet.
+        """
+        milliseconds = max(0.0, min(seconds, NAP_SECONDS)) * 1000
         if writing:
             poll = select.poll()
             poll.register(self._sock, select.POLLIN | select.POLLOUT)
-            ready = poll.poll(milliseconds)
-        else:
-            ready = self._poll_in.poll(milliseconds)
-        if not ready:
-            raise TimeoutError("nothing arrived in time")
+            return bool(poll.poll(milliseconds))
+        return bool(self._poll_in.poll(milliseconds))
 
     def wait_writable(self) -> None:
         """Wait until the network takes more, or the connection is gone."""
@@ -291,15 +325,17 @@ class TlsStream(Stream):
         super().__init__(sock)
         self._tls: Any = sock
 
-    def receive(self, deadline: float | None = None) -> bytes:
-        while True:
-            # OpenSSL may hold bytes that poll() does not know of.
-            data = self.receive_now()
-            if data is not None:
-                return data
-            self.wait(deadline, self.backlog)
+    def hear(self, deadline: float | None) -> bytes | None:
+        # OpenSSL may hold bytes that poll() does not know of.
+        data = self.receive_now()
+        if data is not None:
+            return data
+        seconds = NAP_SECONDS if deadline is None else deadline - time.monotonic()
+        if self.wait(seconds, self.backlog):
             if self.backlog:
                 self.flush()
+            return self.receive_now()
+        return None
 
     def receive_now(self) -> bytes | None:
         import ssl

@@ -76,6 +76,8 @@ def client_context(tls: TLSLike, environ: Mapping[str, str] | None = None) -> ss
     if isinstance(tls, ssl.SSLContext):
         return tls
     settings = TLS.from_environment(environ) if tls is True else tls
+    if not isinstance(settings, TLS):
+        raise ConfigurationError(f"tls = {settings!r}: want TLS(...), an ssl.SSLContext, or True")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = settings.verify and settings.check_hostname

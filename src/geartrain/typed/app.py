@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from geartrain.client.options import PriorityLike, Seconds
+from geartrain.client.options import PriorityLike, Seconds, text_of
 from geartrain.client.sync import Client
 from geartrain.codecs import CodecLike
 from geartrain.errors import ConfigurationError
@@ -97,7 +97,7 @@ class App:
     ) -> None:
         self.name = name
         self.parent: App | None = None
-        self._namespace = namespace
+        self._namespace = text_of(namespace, "namespace")
         self._codec = codec
         self._retry = retry
         self._prefix = ""

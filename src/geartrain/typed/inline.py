@@ -67,6 +67,9 @@ class InlineConnection:
         """WORK_STATUS."""
         self._tell(WorkStatus(numerator, denominator))
 
+    def drop(self, handle: JobHandle) -> None:
+        """Nobody takes a job away here."""
+
     def complete(self, handle: JobHandle, data: bytes) -> None:
         """WORK_COMPLETE."""
         self._tell(WorkComplete(data))
@@ -85,7 +88,7 @@ class InlineLink:
 
     def __init__(self, tell: Callable[[Event], None]) -> None:
         self.address = _NOWHERE
-        self.connection: Any = InlineConnection(tell)
+        self.connection = InlineConnection(tell)
         self._tell = tell
 
     def push(self) -> None:

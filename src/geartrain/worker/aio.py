@@ -13,7 +13,7 @@ from inspect import isasyncgen, isasyncgenfunction, iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from geartrain.client.options import Seconds, seconds_of
+from geartrain.client.options import Seconds, count_of, limit_of, seconds_of, text_of
 from geartrain.codecs import CodecLike
 from geartrain.errors import ConfigurationError, StopWorker
 from geartrain.transport.address import Servers
@@ -71,14 +71,14 @@ class AsyncWorker:
         if type(concurrency) is not int or concurrency < 1:
             raise ConfigurationError(f"concurrency = {concurrency!r}: want 1 or more")
         self.servers = find_servers(servers)
-        self.namespace = namespace
+        self.namespace = text_of(namespace, "namespace")
         self.concurrency = concurrency
         self.context: Any = None
-        self.functions = Functions(namespace)
+        self.functions = Functions(self.namespace)
         self._multiplex = multiplex
-        self._worker_id = "_".join((worker_id or "").split())
+        self._worker_id = "_".join(text_of(worker_id or "", "worker_id").split())
         self._grace = seconds_of(grace, "grace") or 0.0
-        self._connect_timeout = seconds_of(connect_timeout, "connect_timeout")
+        self._connect_timeout = limit_of(connect_timeout, "connect_timeout")
         self._tls_like = tls
         self._tls = client_context(tls)
         self._slots: list[AsyncSlot] = []
@@ -150,6 +150,7 @@ class AsyncWorker:
         """Do jobs until ``stop``, SIGTERM or SIGINT; see ``Worker.work``."""
         if not len(self.functions):
             raise ConfigurationError("a worker without functions: add one before work()")
+        count_of(max_jobs, "max_jobs")
         seconds = seconds_of(max_time, "max_time")
         deadline = None if seconds is None else time.monotonic() + seconds
         self._loop = asyncio.get_running_loop()
@@ -300,13 +301,14 @@ class AsyncWorker:
         )
 
     def _make_job(self, link: AsyncLink, event: JobAssigned) -> Job:
-        name = event.function.decode("utf-8", "surrogateescape")
-        reducer = None if event.reducer is None else event.reducer.decode()
+        reducer = None
+        if event.reducer is not None:
+            reducer = event.reducer.decode().removeprefix(self.namespace)
         return Job(
             link,
             event,
-            name.removeprefix(self.namespace),
-            None if reducer is None else reducer.removeprefix(self.namespace),
+            self.functions.name_of(event.function),
+            reducer,
             self.context,
             self._shared_client,
             self._shared_aio_client,
@@ -369,8 +371,7 @@ class AsyncWorker:
             self._news.set()
 
     async def _do(self, job: Job) -> None:
-        wire_name = (self.namespace + job.function).encode("utf-8", "surrogateescape")
-        ability = self.functions.find(wire_name)
+        ability = self.functions.find(job.wire_function)
         if ability is None:  # removed while the job was on its way
             job.requeue()
             return

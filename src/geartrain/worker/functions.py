@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from inspect import isgenerator
-from typing import Any, Protocol, TypeAlias, TypeVar, cast, overload
+from types import GeneratorType
+from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar, overload
 
-from geartrain.client.options import Seconds, no_function, seconds_of, shortened
+from geartrain.client.options import Seconds, check_function, seconds_of, shortened
 from geartrain.codecs import Codec, CodecLike, codec_of
 from geartrain.errors import EncodeError, StopWorker
+from geartrain.values import Value
 from geartrain.worker.blame import blame, traceback_of
 from geartrain.worker.job import Job, Status, _current, log
 
@@ -25,8 +25,7 @@ class Decorator(Protocol):
     def __call__(self, fn: H, /) -> H: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Ability:
+class Ability(Value):
     """One function that can be done here.
 
     Attributes:
@@ -36,10 +35,16 @@ class Ability:
         codec: workload and result.
     """
 
-    name: str
-    handler: Handler
-    timeout_ms: int
-    codec: Codec
+    __slots__ = ("codec", "handler", "is_raw", "name", "timeout_ms")
+    __match_args__: ClassVar = ("name", "handler", "timeout_ms", "codec")
+
+    def __init__(self, name: str, handler: Handler, timeout_ms: int, codec: Codec) -> None:
+        self.name: Final = name
+        self.handler: Final = handler
+        self.timeout_ms: Final = timeout_ms
+        self.codec: Final = codec
+        #: Workload and result are bytes as they are.
+        self.is_raw: Final = codec.name == "bytes"
 
 
 class Functions:
@@ -57,8 +62,7 @@ class Functions:
         Raises:
             TypeError, ValueError: an argument cannot be.
         """
-        if not name or not isinstance(name, str):
-            raise no_function(name)
+        check_function(name)
         if not callable(handler):
             raise TypeError(f"fn = {shortened(handler)}: want a function that takes a Job")
         seconds = seconds_of(timeout)
@@ -81,6 +85,13 @@ class Functions:
     def find(self, wire_name: bytes) -> Ability | None:
         """The ability for a name on the wire."""
         return self._by_wire_name.get(wire_name)
+
+    def name_of(self, wire_name: bytes) -> str:
+        """A function's name without the namespace, also of one that is no longer here."""
+        ability = self._by_wire_name.get(wire_name)
+        if ability is not None:
+            return ability.name
+        return wire_name.decode("utf-8", "surrogateescape").removeprefix(self.namespace)
 
     def on_the_wire(self) -> dict[bytes, int]:
         """``{name: milliseconds}``, the last one first.
@@ -134,13 +145,15 @@ def do_job(ability: Ability, job: Job) -> BaseException | None:
     """
     token = _current.set(job)
     try:
-        if ability.codec.name != "bytes":
+        if not ability.is_raw:
             job.args = ability.codec.decode(job.workload)
         result = ability.handler(job)
-        if isgenerator(result):
-            result = drive(cast("Generator[Any, Any, Any]", result), job)
+        if isinstance(result, GeneratorType):
+            result = drive(result, job)
         if not job.ended:
-            job.send_complete(payload_of(result, ability.codec))
+            if not (ability.is_raw and type(result) is bytes):
+                result = payload_of(result, ability.codec)
+            job.send_complete(result)
     except StopWorker as stop:
         end_by_stop(ability, job, stop)
         return stop

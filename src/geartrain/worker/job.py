@@ -6,21 +6,21 @@ wait for an answer.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
-from dataclasses import dataclass
 from logging import LoggerAdapter, getLogger
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
+from geartrain._native import mypyc_attr
 from geartrain.client.handle import Handle
 from geartrain.client.options import Buffer, bytes_of
 from geartrain.errors import Fail, JobFinished, Requeue, StopWorker
+from geartrain.terms import JobHandle
 from geartrain.transport.address import Address
+from geartrain.values import Value
 from geartrain.worker.blame import traceback_of
-from geartrain.worker.connection import WorkerConnection
 from geartrain.worker.events import JobAssigned
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ T = TypeVar("T")
 log = getLogger("geartrain.worker")
 
 #: Seconds between two WORK_STATUS of ``Job.track``.
-TRACK_SECONDS = 0.1
+TRACK_SECONDS: Final = 0.1
 
 _current: ContextVar[Job] = ContextVar("geartrain.current_job")
 
@@ -49,19 +49,54 @@ def current_job() -> Job:
         raise LookupError("no job is being done here: current_job() is for handlers") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Value):
     """Yield it from a generator handler to send WORK_STATUS."""
 
-    numerator: int
-    denominator: int
+    __slots__ = ("denominator", "numerator")
+    __match_args__: ClassVar = ("numerator", "denominator")
+
+    def __init__(self, numerator: int, denominator: int) -> None:
+        self.numerator: Final = numerator
+        self.denominator: Final = denominator
+
+
+class Reports(Protocol):
+    """A ``WorkerConnection``, as its jobs need it: what is said of which handle."""
+
+    closed: bool
+
+    def send_data(self, handle: JobHandle, data: bytes) -> None:
+        """WORK_DATA."""
+
+    def send_warning(self, handle: JobHandle, data: bytes) -> None:
+        """WORK_WARNING."""
+
+    def send_status(self, handle: JobHandle, numerator: int, denominator: int) -> None:
+        """WORK_STATUS."""
+
+    def complete(self, handle: JobHandle, data: bytes) -> None:
+        """WORK_COMPLETE."""
+
+    def fail(self, handle: JobHandle) -> None:
+        """WORK_FAIL."""
+
+    def exception(self, handle: JobHandle, data: bytes) -> None:
+        """WORK_EXCEPTION."""
+
+    def drop(self, handle: JobHandle) -> None:
+        """Forget a job without a word."""
 
 
 class Link(Protocol):
     """One connection, as its jobs need it."""
 
-    address: Address
-    connection: WorkerConnection
+    @property
+    def address(self) -> Address:
+        """Of its server."""
+
+    @property
+    def connection(self) -> Reports:
+        """What is said through it."""
 
     def push(self) -> None:
         """Send what the connection has to send."""
@@ -70,6 +105,7 @@ class Link(Protocol):
         """Close the connection: the server gives its jobs to others."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Job:
     """A job to do.
 
@@ -77,7 +113,6 @@ class Job:
     that exception.
 
     Attributes:
-        handle: the server's name for it.
         function: name, without the worker's namespace.
         unique: the client's key; empty for none.
         reducer: function that is to merge results, or None.
@@ -87,6 +122,28 @@ class Job:
         context: what the worker carries for its jobs.
         ended: completed, failed, raised, or given back.
     """
+
+    __slots__ = (
+        "_connection",
+        "_current_link",
+        "_handle",
+        "_home",
+        "_home_connection",
+        "_log",
+        "_make_aio_client",
+        "_make_client",
+        "_wire_handle",
+        "args",
+        "context",
+        "ended",
+        "function",
+        "reducer",
+        "server",
+        "taken",
+        "unique",
+        "wire_function",
+        "workload",
+    )
 
     def __init__(
         self,
@@ -100,13 +157,16 @@ class Job:
     ) -> None:
         self._home = link
         self._home_connection = link.connection
-        self.speak_through(link)
+        self._current_link: Link = link
+        self._connection: Reports = self._home_connection
         self._wire_handle = event.handle
+        self._handle: Handle | None = None
         self._make_client = make_client
         self._make_aio_client = make_aio_client
         self._log: LoggerAdapter[Any] | None = None
-        self.handle = Handle(event.handle.decode("utf-8", "surrogateescape"), link.address)
         self.function = function
+        #: With the namespace, as bytes: what the worker's functions are found by.
+        self.wire_function: bytes = event.function
         self.unique: bytes = event.unique
         self.reducer = reducer
         self.workload = event.workload
@@ -120,12 +180,26 @@ class Job:
     def __repr__(self) -> str:
         return f"<Job {self.function} {self.handle}{' (ended)' if self.ended else ''}>"
 
+    @property
+    def handle(self) -> Handle:
+        """The server's name for it, which also knows the server."""
+        if self._handle is None:
+            name = self._wire_handle.decode("utf-8", "surrogateescape")
+            self._handle = Handle(name, self.server)
+        return self._handle
+
+    def is_called(self, handle: bytes) -> bool:
+        """Whether this is its handle on the wire."""
+        return self._wire_handle == handle
+
     def text(self) -> str:
         """The workload as UTF-8 text."""
         return self.workload.decode()
 
     def json(self) -> Any:
         """The workload as JSON."""
+        import json
+
         return json.loads(self.workload)
 
     @property
@@ -197,7 +271,7 @@ class Job:
         """WORK_COMPLETE: the end, with the last piece of the result."""
         if self._may_end():
             self._connection.complete(self._wire_handle, bytes_of(data))
-            self._link.push()
+            self._current_link.push()
 
     def send_fail(self) -> None:
         """WORK_FAIL: the end, without a word why."""

@@ -26,11 +26,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from geartrain._native import take_signals
-from geartrain.client.handle import Handle
 from geartrain.errors import ConnectTimeout, ProtocolError, ServerUnavailable
 from geartrain.transport.address import Address
 from geartrain.transport.servers import ServerBook
-from geartrain.transport.sync import Stream, TlsStream, connect
+from geartrain.transport.sync import NAP_SECONDS, Stream, TlsStream, connect
 from geartrain.worker.absence import is_away, is_here
 from geartrain.worker.connection import WorkerConnection
 from geartrain.worker.events import Complaint, JobAssigned, JobTaken, ServerVersion, Woken
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for the answer to a last GRAB when a slot stops asking.
 LAST_ANSWER_SECONDS: Final = 5.0
-#: A signal that asks a sleeping worker to stop may be noticed so late, if luck has it.
-LONGEST_SLEEP_SECONDS: Final = 1.0
 #: Seconds to wait for a server's version.
 VERSION_SECONDS: Final = 2.0
 
@@ -339,7 +336,7 @@ class Slot:
             return
         # The handler of a signal that comes between this line and poll() runs after it.
         take_signals()
-        seconds = LONGEST_SLEEP_SECONDS
+        seconds = NAP_SECONDS
         if deadline is not None:
             seconds = min(seconds, max(0.0, deadline - time.monotonic()))
         for number, _ in self._poll.poll(seconds * 1000):
@@ -385,7 +382,7 @@ class Slot:
             job is not None
             and job.server == link.address
             and event.handle
-            and Handle(event.handle.decode()) == job.handle
+            and job.is_called(event.handle)
         ):
             job.taken = True
         log.warning("%s refuses a report: %s", link.address, event.text)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from geartrain.client.options import Seconds, seconds_of
+from geartrain.client.options import Seconds, count_of, limit_of, seconds_of, text_of
 from geartrain.codecs import CodecLike, codec_of
 from geartrain.errors import ConfigurationError, StopWorker
 from geartrain.transport.address import Servers
@@ -89,14 +89,14 @@ class Worker:
                 f"'thread' or 'process'"
             )
         self.servers = find_servers(servers)
-        self.namespace = namespace
+        self.namespace = text_of(namespace, "namespace")
         self.concurrency = concurrency
         self.pool: PoolName = pool or ("inline" if concurrency == 1 else "thread")
         self.context: Any = None
-        self.functions = Functions(namespace)
-        self._worker_id = "_".join((worker_id or "").split())
+        self.functions = Functions(self.namespace)
+        self._worker_id = "_".join(text_of(worker_id or "", "worker_id").split())
         self._grace = seconds_of(grace, "grace") or 0.0
-        self._connect_timeout = seconds_of(connect_timeout, "connect_timeout")
+        self._connect_timeout = limit_of(connect_timeout, "connect_timeout")
         self._prefetch = prefetch
         self._tls_like = tls
         self._tls = client_context(tls)
@@ -190,6 +190,7 @@ class Worker:
         """
         if not len(self.functions):
             raise ConfigurationError("a worker without functions: add one before work()")
+        count_of(max_jobs, "max_jobs")
         seconds = seconds_of(max_time, "max_time")
         deadline = None if seconds is None else time.monotonic() + seconds
         if self.pool == "process":
@@ -323,16 +324,11 @@ class Worker:
         )
 
     def _make_job(self, link: ServerLink, event: JobAssigned) -> Job:
-        name = event.function.decode("utf-8", "surrogateescape")
-        reducer = None if event.reducer is None else event.reducer.decode()
-        return Job(
-            link,
-            event,
-            name.removeprefix(self.namespace),
-            None if reducer is None else reducer.removeprefix(self.namespace),
-            self.context,
-            self._shared_client,
-        )
+        reducer = None
+        if event.reducer is not None:
+            reducer = event.reducer.decode().removeprefix(self.namespace)
+        name = self.functions.name_of(event.function)
+        return Job(link, event, name, reducer, self.context, self._shared_client)
 
     def _shared_client(self) -> Client:
         with self._lock:
@@ -349,8 +345,7 @@ class Worker:
             client.close()
 
     def _ability(self, job: Job) -> Ability:
-        wire_name = (self.namespace + job.function).encode("utf-8", "surrogateescape")
-        ability = self.functions.find(wire_name)
+        ability = self.functions.find(job.wire_function)
         if ability is None:  # removed while the job was on its way
             return Ability(job.function, _requeue, 0, codec_of("bytes"))
         return ability
