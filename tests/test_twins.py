@@ -16,6 +16,8 @@ from geartrain.worker.options import WorkerOptions
 
 #: What one of the two has for itself, and why.
 OWN = {
+    # On a loop one awaits: nobody has to wait for all.
+    "Client": {"wait_until"},
     # One loop needs neither processes nor an answer to "inline or thread?".
     "Worker": {"grace", "in_child", "is_stopping", "is_stopping_now"},
     # The declaration is one; only the verbs have twins.

@@ -89,7 +89,7 @@ def track(
     everything = max(total or 0, len(listed))
     try:
         for task in listed:
-            client._watch(task, news)
+            client.engine.watch(task, news)
         shown.show(0, everything, 0, 0.0)
         while left:
             if not client.engine.wait(lambda: news, deadline):
@@ -110,7 +110,7 @@ def track(
             yield task
     finally:
         for task in left:
-            client._unwatch(task, news)
+            client.engine.unwatch(task, news)
         shown.close()
 
 

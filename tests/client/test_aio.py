@@ -216,3 +216,14 @@ async def test_admin(server: Server, worker: RawWorker) -> None:
     async with AsyncAdminClient(f"127.0.0.1:{free_port()}") as admin:
         with pytest.raises(ServerUnavailable):
             await admin.status()
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_map_waits_no_longer_than_it_may(aclient: AsyncClient, ordered: bool) -> None:
+    with pytest.raises(ResultTimeout):
+        _ = [
+            one
+            async for one in aclient.map(
+                "nobody-does-this", [b"a", b"b"], ordered=ordered, timeout=0.1
+            )
+        ]

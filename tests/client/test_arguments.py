@@ -10,6 +10,7 @@ import pytest
 
 import geartrain
 from geartrain.client.answers import max_queue_line
+from geartrain.executor import GearmanExecutor
 
 #: Nothing listens there: what gets so far has not been refused.
 client: Any = geartrain.Client("127.0.0.1:1", connect_timeout=1)
@@ -17,6 +18,7 @@ aclient: Any = geartrain.AsyncClient("127.0.0.1:1", connect_timeout=1)
 Worker: Any = geartrain.Worker
 Client: Any = geartrain.Client
 Retry: Any = geartrain.Retry
+Executor: Any = GearmanExecutor
 
 
 def offering() -> Any:
@@ -60,6 +62,8 @@ WRONG: list[tuple[str, Callable[[], object]]] = [
     ("function = 'a.x00b'", lambda: client.do("a\0b")),
     ("is a uri: .* Handle.from_uri", lambda: client.status("localhost:4730#H:a:1")),
     ("is a uri: .* Handle.from_uri", lambda: client.cancel("localhost:4730#H:a:1")),
+    ("key is a str: want bytes", lambda: Executor(key="k" * 32)),
+    ("max_pending = '3'", lambda: Executor(key=b"k" * 32, max_pending="3")),
     ("servers = 5", lambda: Client(5)),
     ("tls = 5", lambda: Client(tls=5)),
     ("namespace = 5", lambda: Client(namespace=5)),

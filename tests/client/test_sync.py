@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from geartrain.client.admin import AdminClient
+from geartrain.client.channel import Channel
+from geartrain.client.engine import Engine
 from geartrain.client.events import JobCreated, WorkComplete, WorkData, WorkStatus, WorkWarning
 from geartrain.client.handle import Handle
 from geartrain.client.options import BY_WORKLOAD
+from geartrain.client.routing import Routing
 from geartrain.client.sync import Client
 from geartrain.client.task import TaskState
 from geartrain.client.waiting import Task
@@ -168,6 +172,62 @@ def test_map_unordered_gives_all(client: Client, worker: RawWorker) -> None:
     results = client.map("reverse", (f"{n:03}" for n in range(300)), window=20, ordered=False)
 
     assert sorted(results) == sorted(f"{n:03}"[::-1].encode() for n in range(300))
+
+
+def test_a_server_that_is_met_while_another_thread_waits_is_heard(server: Server) -> None:
+    client = Client(str(server))
+    looked: list[int] = []
+
+    class Late(Engine):
+        """One whose first connection is made in the moment before it begins to wait."""
+
+        def _open_waker(self) -> socket.socket:
+            if not looked:
+                self.channel(client.servers[0])
+            return super()._open_waker()
+
+        def _wait_for_some(self, channels: Iterable[Channel], end: float | None) -> bool:
+            looked.append(len(list(channels)))
+            return super()._wait_for_some(channels, end)
+
+    engine = Late(client.servers + client.servers, Routing(client.servers), 4.0, None, True)
+    engine.wait(lambda: looked, time.monotonic() + 10)
+    engine.close()
+    assert looked == [1]
+
+
+def test_map_over_a_list_keeps_to_its_window(client: Client, worker: RawWorker) -> None:
+    words = [f"{n:03}" for n in range(300)]
+    backwards = [word[::-1].encode() for word in words]
+
+    assert list(client.map("reverse", words, window=20)) == backwards
+    assert list(client.map("reverse", words, window=1)) == backwards
+    assert list(client.map("reverse", [])) == []
+    assert sorted(client.map("reverse", words, window=7, ordered=False)) == sorted(backwards)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_an_item_leaves_before_a_source_is_asked_for_the_next(
+    client: Client, worker: RawWorker, ordered: bool
+) -> None:
+    heard: list[bytes] = []
+
+    def source() -> Iterator[bytes]:
+        yield b"ab"
+        while not heard:  # the second depends on the first
+            client.wait_until(lambda: heard, timeout=20)
+        yield heard[0]
+
+    tell = {"on_complete": lambda task: heard.append(task.outcome())}
+    results = client.map("reverse", source(), ordered=ordered, **tell)  # type: ignore[arg-type]
+
+    assert sorted(results) == [b"ab", b"ba"]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_map_waits_no_longer_than_it_may(client: Client, ordered: bool) -> None:
+    with pytest.raises(ResultTimeout):
+        list(client.map("nobody-does-this", [b"a", b"b"], ordered=ordered, timeout=0.1))
 
 
 def test_as_completed_wait_and_gather(client: Client, worker: RawWorker) -> None:

@@ -14,8 +14,9 @@ import trustme
 
 from geartrain.errors import ConfigurationError, ConnectTimeout, ServerUnavailable
 from geartrain.transport.address import Address
-from geartrain.transport.sync import Stream, connect
+from geartrain.transport.sync import NAP_SECONDS, Stream, connect
 from geartrain.transport.tls import TLS, client_context, server_context
+from tests.support import patient
 
 
 @pytest.fixture
@@ -46,6 +47,25 @@ def test_bytes_go_both_ways(pair: tuple[Stream, socket.socket]) -> None:
     assert stream.receive_now() is None
     peer.close()
     assert stream.receive() == b""
+
+
+@pytest.mark.parametrize("far", [None, 3600.0])
+def test_no_call_waits_for_longer_than_a_nap(
+    pair: tuple[Stream, socket.socket], far: float | None
+) -> None:
+    # Whoever was to be told of a signal that came just before the call learns of it then.
+    begin = time.monotonic()
+    assert pair[0].hear(None if far is None else begin + far) is None
+    assert NAP_SECONDS * 0.9 <= time.monotonic() - begin < patient(NAP_SECONDS * 3)
+    pair[1].sendall(b"x")
+    assert pair[0].hear(None) == b"x"
+
+
+def test_a_wait_that_is_longer_than_a_nap_goes_on(pair: tuple[Stream, socket.socket]) -> None:
+    late = threading.Timer(NAP_SECONDS * 1.2, lambda: pair[1].sendall(b"late"))
+    late.start()
+    assert pair[0].receive(soon(60)) == b"late"
+    late.join()
 
 
 def test_nothing_until_the_deadline_is_a_timeout(pair: tuple[Stream, socket.socket]) -> None:

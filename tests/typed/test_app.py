@@ -146,7 +146,16 @@ def test_what_a_generator_yields_is_sent_and_what_it_returns_is_the_result(ready
         assert count.do(2) == 2
         assert count.options(on_data=lambda task, data: pieces.append(data)).do(2) == 2
 
+        task = count.submit(2)
+        assert task.result() == 2
+        streamed = list(count.submit(2).data())
+        untold = [type(event).__name__ for event in task.events()]
+
     assert [json.loads(piece) for piece in pieces] == [{"at": 0}, {"at": 1}]
+    assert [json.loads(piece) for piece in streamed] == [{"at": 0}, {"at": 1}, 2]
+    assert untold == ["JobCreated", "WorkData", "WorkStatus"] + ["WorkData", "WorkStatus"] + [
+        "WorkComplete"
+    ]
 
 
 def test_map_keeps_the_order_or_not(ready: Ready) -> None:

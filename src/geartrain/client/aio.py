@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, get_args
 
 from geartrain.client.aio_engine import AsyncEngine, AsyncQuestion
+from geartrain.client.aio_flow import flow
 from geartrain.client.aio_waiting import AsyncBatch, AsyncTask, AsyncTaskSet, Bell
 from geartrain.client.connection import ClientConnection
 from geartrain.client.events import (
@@ -89,7 +89,7 @@ class AsyncClient:
         self.namespace = text_of(namespace, "namespace")
         self._names = WireNames(self.namespace)
         self._timeout = seconds_of(timeout)
-        self._submit_timeout = limit_of(submit_timeout, "submit_timeout")
+        self.submit_timeout = limit_of(submit_timeout, "submit_timeout")
         self._retry = retry_of(retry)
         self._require_worker = require_worker
         self.engine = AsyncEngine(
@@ -113,19 +113,19 @@ class AsyncClient:
     ) -> Handle:
         """Submit a job that nobody waits for; return once the server has it."""
         task = await self.submit_background(function, workload, **options)
-        return await task.wait_created(options.get("timeout", self._submit_timeout))
+        return await task.wait_created(options.get("timeout", self.submit_timeout))
 
     async def submit(
         self, function: str, workload: Buffer = b"", /, **options: Unpack[SubmitOptions]
     ) -> AsyncTask[bytes]:
         """Submit a job; return as soon as it is on its way."""
-        return await self._submit(function, bytes_of(workload), options, False, None)
+        return await self.hand_in(function, bytes_of(workload), options, False, None)
 
     async def submit_background(
         self, function: str, workload: Buffer = b"", /, **options: Unpack[BackgroundOptions]
     ) -> AsyncTask[None]:
         """Submit a job that nobody waits for; the task is done at JOB_CREATED."""
-        return await self._submit(function, bytes_of(workload), options, True, _nothing)
+        return await self.hand_in(function, bytes_of(workload), options, True, _nothing)
 
     async def submit_decoded(
         self,
@@ -136,26 +136,29 @@ class AsyncClient:
         **options: Unpack[SubmitOptions],
     ) -> AsyncTask[T]:
         """``submit`` for layers above: the task's result is ``decode(result)``."""
-        return await self._submit(function, workload, options, False, decode)
+        return await self.hand_in(function, workload, options, False, decode)
 
     def function(self, name: str, *, codec: CodecLike = "bytes") -> AsyncRemoteFunction[Any]:
         """A function to be asked for values: ``await client.function("add", codec="json").do([1])``."""
         return AsyncRemoteFunction(self, name, codec)
 
-    async def _submit(
+    async def hand_in(
         self,
         function: str,
         workload: bytes,
         options: SubmitOptions | BackgroundOptions,
         background: bool,
         decode: Callable[[bytes], T] | None,
+        last_word_alone: bool = False,
     ) -> AsyncTask[Any]:
+        """What all the ways to submit come to, for layers above; see ``Client.hand_in``."""
         wire_name = self._names.get(function) if type(function) is str else None
         if wire_name is None:
             wire_name = self._names.learn(function)
         # By position: a compiled class takes names apart at eight times the cost.
         task: AsyncTask[Any] = AsyncTask(function, wire_name, b"", workload, background, decode)
         task._client = self
+        task.last_word_alone = last_word_alone
         task.retry = self._retry
         task.timeout = self._timeout
         if options:
@@ -192,46 +195,12 @@ class AsyncClient:
     ) -> AsyncIterator[bytes]:
         """The results of one function over many workloads; see ``Client.map``."""
         check_many(workloads, window, "workloads")
-        return self._map(function, workloads, window, ordered, options)
-
-    async def _map(
-        self,
-        function: str,
-        workloads: Iterable[Buffer] | AsyncIterable[Buffer],
-        window: int,
-        ordered: bool,
-        options: SubmitOptions,
-    ) -> AsyncIterator[bytes]:
-        source = _each(workloads)
-        if ordered:
-            flight: deque[AsyncTask[bytes]] = deque()
-            async for workload in source:
-                flight.append(await self.submit(function, workload, **options))
-                if len(flight) >= window:
-                    yield await flight.popleft().result()
-            while flight:
-                yield await flight.popleft().result()
-            return
-        bell = Bell()
-        running: set[AsyncTask[bytes]] = set()
-        more = True
-        while more or running:
-            while more and len(running) < window:
-                try:
-                    workload = await anext(source)
-                except StopAsyncIteration:
-                    more = False
-                    break
-                task = await self.submit(function, workload, **options)
-                running.add(task)
-                task.watch(bell)
-                bell.append(task)
-            if running:
-                await bell.wait()
-            for task in bell.take():
-                if task in running and task.done():
-                    running.discard(task)
-                    yield task.outcome()
+        return flow(
+            workloads,
+            lambda workload: self.hand_in(function, bytes_of(workload), options, False, None),
+            window,
+            ordered,
+        )
 
     def task_set(self, *, timeout: Seconds | None = None) -> AsyncTaskSet:
         """An async context manager that waits for all tasks submitted through it."""
@@ -424,7 +393,7 @@ class AsyncClient:
 
     async def _answer(self, question: AsyncQuestion) -> Event:
         try:
-            async with asyncio.timeout(self._submit_timeout):
+            async with asyncio.timeout(self.submit_timeout):
                 return await question.answer
         except TimeoutError:
             raise SubmitTimeout("the server has not answered in time") from None
@@ -448,12 +417,3 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {','.join(map(str, self.servers))}>"
-
-
-async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-    else:
-        for item in items:
-            yield item

@@ -413,6 +413,9 @@ class Engine:
                     return deadline is None or time.monotonic() < deadline
                 self._heard(only, data)
         else:
+            # First the waker, then the look: who connects meanwhile sees the one, or is
+            # seen by the other.
+            self._open_waker()
             channels = list(self._channels.values())
             if not channels and end is None:
                 # Nothing can arrive: whatever is waited for has been dealt with just
@@ -490,6 +493,24 @@ class Engine:
             return False
         self._heard(channel, data)
         return True
+
+    # ── who is told ──────────────────────────────────────────────────────────
+
+    def watch(self, task: BaseTask[Any], news: Any) -> None:
+        """Have the task appended to ``news`` whenever something happens to it; now, if it is over."""
+        with self.lock:
+            if not task.done():
+                if task.watchers is None:
+                    task.watchers = []
+                task.watchers.append(news)
+                return
+        news.append(task)
+
+    def unwatch(self, task: BaseTask[Any], news: Any) -> None:
+        """No longer."""
+        with self.lock:
+            if task.watchers is not None:
+                task.watchers = [one for one in task.watchers if one is not news] or None
 
     # ── hearing ──────────────────────────────────────────────────────────────
 

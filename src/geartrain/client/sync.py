@@ -130,7 +130,7 @@ class Client:
         self.namespace = text_of(namespace, "namespace")
         self._names = WireNames(self.namespace)
         self._timeout = seconds_of(timeout)
-        self._submit_timeout = limit_of(submit_timeout, "submit_timeout")
+        self.submit_timeout = limit_of(submit_timeout, "submit_timeout")
         self._retry = retry_of(retry)
         self._require_worker = require_worker
         self.engine = Engine(
@@ -166,7 +166,7 @@ class Client:
             ServerError, ServerUnavailable: it does not.
         """
         return self.submit_background(function, workload, **options).wait_created(
-            options.get("timeout", self._submit_timeout)
+            options.get("timeout", self.submit_timeout)
         )
 
     def submit(
@@ -178,28 +178,36 @@ class Client:
             ServerUnavailable: no server can be reached.
             ValueError, TypeError: an option cannot be.
         """
-        return self._submit(function, bytes_of(workload), options, False, None)
+        return self.hand_in(function, bytes_of(workload), options, False, None)
 
     def submit_background(
         self, function: str, workload: Buffer = b"", /, **options: Unpack[BackgroundOptions]
     ) -> Task[None]:
         """Submit a job that nobody waits for; the task is done at JOB_CREATED."""
-        return self._submit(function, bytes_of(workload), options, True, _nothing)
+        return self.hand_in(function, bytes_of(workload), options, True, _nothing)
 
-    def _submit(
+    def hand_in(
         self,
         function: str,
         workload: bytes,
         options: SubmitOptions | BackgroundOptions,
         background: bool,
         decode: Callable[[bytes], T] | None,
+        last_word_alone: bool = False,
     ) -> Task[Any]:
+        """What all the ways to submit come to, for layers above: options as one mapping.
+
+        Args:
+            decode: makes the task's result of what came; None: bytes as they are.
+            last_word_alone: pieces of WORK_DATA are no part of the result.
+        """
         wire_name = self._names.get(function) if type(function) is str else None
         if wire_name is None:
             wire_name = self._names.learn(function)
         # By position: a compiled class takes names apart at eight times the cost.
         task: Task[Any] = Task(function, wire_name, b"", workload, background, decode)
         task._client = self
+        task.last_word_alone = last_word_alone
         task.retry = self._retry
         task.timeout = self._timeout
         if options:
@@ -231,7 +239,7 @@ class Client:
         **options: Unpack[SubmitOptions],
     ) -> Task[T]:
         """``submit`` for layers above: the task's result is ``decode(result)``."""
-        return self._submit(function, workload, options, False, decode)
+        return self.hand_in(function, workload, options, False, decode)
 
     def function(self, name: str, *, codec: CodecLike = "bytes") -> RemoteFunction[Any]:
         """A function to be asked for values: ``client.function("add", codec="json").do([1, 2])``."""
@@ -259,47 +267,16 @@ class Client:
         Raises:
             JobFailed: at the first result that failed; the rest is dropped.
         """
-        check_many(workloads, window, "workloads")
-        return self._map(function, workloads, window, ordered, options)
+        from geartrain.client.flow import flow
 
-    def _map(
-        self,
-        function: str,
-        workloads: Iterable[Buffer],
-        window: int,
-        ordered: bool,
-        options: SubmitOptions,
-    ) -> Iterator[bytes]:
-        source = iter(workloads)
-        if ordered:
-            flight: deque[Task[bytes]] = deque()
-            for workload in source:
-                flight.append(self.submit(function, workload, **options))
-                if len(flight) >= window:
-                    yield flight.popleft().result()
-            while flight:
-                yield flight.popleft().result()
-            return
-        done: deque[Task[bytes]] = deque()
-        running: set[Task[bytes]] = set()
-        more = True
-        while more or running:
-            while more and len(running) < window:
-                try:
-                    workload = next(source)
-                except StopIteration:
-                    more = False
-                    break
-                task = self.submit(function, workload, **options)
-                running.add(task)
-                self._watch(task, done)
-            while not done and running:
-                self.engine.wait(lambda: done, None)
-            while done:
-                task = done.popleft()
-                if task in running and task.done():
-                    running.discard(task)
-                    yield task.outcome()
+        check_many(workloads, window, "workloads")
+        return flow(
+            self.engine,
+            workloads,
+            lambda workload: self.hand_in(function, bytes_of(workload), options, False, None),
+            window,
+            ordered,
+        )
 
     def task_set(self, *, timeout: Seconds | None = None) -> TaskSet:
         """A context manager that waits for all tasks submitted through it."""
@@ -344,7 +321,7 @@ class Client:
                     yield task
         finally:
             for task in left:
-                self._unwatch(task, news)
+                self.engine.unwatch(task, news)
 
     def wait(
         self,
@@ -417,25 +394,26 @@ class Client:
                     left.discard(task)
         finally:
             for task in left:
-                self._unwatch(task, news)
+                self.engine.unwatch(task, news)
 
     def _watch(self, task: Task[T], news: deque[Task[T]]) -> None:
         if not isinstance(task, Task):
             raise no_task(task)
-        with self.engine.lock:
-            if not task.done():
-                if task.watchers is None:
-                    task.watchers = []
-                task.watchers.append(news)
-                return
-        news.append(task)
+        self.engine.watch(task, news)
 
-    def _unwatch(self, task: Task[T], news: deque[Task[T]]) -> None:
-        with self.engine.lock:
-            if task.watchers is not None:
-                task.watchers = [
-                    watcher for watcher in task.watchers if watcher is not news
-                ] or None
+    def wait_until(
+        self, condition: Callable[[], object], *, timeout: Seconds | None = None
+    ) -> bool:
+        """Wait until ``condition()`` is true, reading what servers say meanwhile.
+
+        For programs that keep their own account of tasks, by callbacks. The condition is
+        looked at whenever something has come; it must be cheap, and take no lock that is
+        held while a client is asked for something.
+
+        Returns:
+            False: not in time.
+        """
+        return self.engine.wait(condition, deadline_of(timeout))
 
     # ── questions ────────────────────────────────────────────────────────────
 
@@ -515,7 +493,7 @@ class Client:
         limit: int = 0,
     ) -> Iterator[T]:
         """Ask servers one after another; yields answers, raises if there was none at all."""
-        deadline = deadline_of(self._submit_timeout)
+        deadline = deadline_of(self.submit_timeout)
         causes: dict[str, str] = {}
         answers = 0
         refusal: Exception | None = None

@@ -144,6 +144,7 @@ class BaseTask(Generic[T_co]):
         "failures",
         "function",
         "in_doubt",
+        "last_word_alone",
         "priority",
         "progress",
         "reducer",
@@ -177,6 +178,8 @@ class BaseTask(Generic[T_co]):
         self.workload = workload
         self.priority: Any = NORMAL
         self.background = background
+        #: The result is the last word alone, not what was sent before it, too.
+        self.last_word_alone = False
         self.when: int | None = None
         self.reducer: bytes | None = None
         self.timeout: float | None = None
@@ -409,7 +412,7 @@ class BaseTask(Generic[T_co]):
         if self._error is not None:
             raise self._error
         result = self._result
-        if self._arrived is not None:
+        if self._arrived is not None and not self.last_word_alone:
             pieces = [event.data for event in self._arrived if isinstance(event, WorkData)]
             if pieces:
                 pieces.append(result)

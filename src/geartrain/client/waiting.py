@@ -154,12 +154,7 @@ class Task(BaseTask[T_co], Generic[T_co]):
         if self.done():
             fn(self)
             return
-        with self._client.engine.lock:
-            if self.watchers is None:
-                self.watchers = []
-            self.watchers.append(_Caller(self, fn, self._client))
-        if self.done():
-            self.watchers[-1].append(self)
+        self._client.engine.watch(self, _Caller(self, fn, self._client))
 
     def _deadline(self, timeout: Seconds | None) -> float | None:
         return deadline_of(self.timeout if timeout is NO_TIMEOUT else timeout)

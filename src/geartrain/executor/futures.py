@@ -102,7 +102,7 @@ class GearmanExecutor(Executor):
         namespace: str = "",
         tls: TLSLike = None,
     ) -> None:
-        if max_pending is not None and max_pending < 1:
+        if max_pending is not None and (type(max_pending) is not int or max_pending < 1):
             raise ConfigurationError(f"max_pending = {max_pending}: want 1 or more, or None")
         priority_of(priority)
         self._seal = Seal(key, serializer)
@@ -245,16 +245,15 @@ class GearmanExecutor(Executor):
 
     def _serve(self) -> None:
         """The I/O thread."""
-        engine = self._client.engine
         is_shut = False
         while True:
             try:
                 # Now and then it looks by itself: a call that was cancelled, or could
                 # not be sent, ends without a packet that would wake us.
-                engine.wait(lambda: not self._out, time.monotonic() + LOOK_SECONDS)
+                self._client.wait_until(lambda: not self._out, timeout=LOOK_SECONDS)
                 if not self._is_shut:
-                    engine.wait(
-                        lambda: self._out or self._is_shut, time.monotonic() + LINGER_SECONDS
+                    self._client.wait_until(
+                        lambda: self._out or self._is_shut, timeout=LINGER_SECONDS
                     )
             except Exception as error:
                 log.exception("the I/O thread failed")

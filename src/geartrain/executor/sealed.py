@@ -40,7 +40,9 @@ class Seal:
     """
 
     def __init__(self, key: bytes, serializer: str = "pickle") -> None:
-        key = key.strip()
+        if not isinstance(key, (bytes, bytearray)):
+            raise ConfigurationError(f"key is a {type(key).__name__}: want bytes")
+        key = bytes(key).strip()
         if len(key) < MIN_KEY_BYTES:
             raise ConfigurationError(
                 f"a key of {len(key)} bytes: want {MIN_KEY_BYTES} or more, as "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 from weakref import WeakKeyDictionary
 
 from geartrain.client.aio import AsyncClient
+from geartrain.client.aio_flow import flow
 from geartrain.client.aio_waiting import AsyncTask
 from geartrain.client.handle import Handle
 from geartrain.client.options import check_many
@@ -38,16 +38,16 @@ class AsyncFunction(Generic[P, R]):
     async def do_background(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
         """Have a worker run it some time; return once the server has the job."""
         task = await self.submit_background(*args, **kwargs)
-        return await task.wait_created(task.timeout or self._client._submit_timeout)
+        return await task.wait_created(task.timeout or self._client.submit_timeout)
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncTask[R]:
         """Have a worker run it; return as soon as the job is on its way."""
-        return await self._submit(args, kwargs)
+        return await self._submit(args, kwargs, False)
 
     async def submit_background(self, *args: P.args, **kwargs: P.kwargs) -> AsyncTask[None]:
         """Have a worker run it some time; the task is done at JOB_CREATED."""
         workload, options = self._call.request(args, kwargs, False)
-        return await self._client._submit(
+        return await self._client.hand_in(
             self._call.name, workload, options, True, lambda data: None
         )
 
@@ -61,7 +61,7 @@ class AsyncFunction(Generic[P, R]):
     ) -> AsyncIterator[R]:
         """The results for many arguments, one each, as they are asked for; see ``Function.map``."""
         check_many(arguments, window, "arguments")
-        return self._starmap(_each_alone(arguments), window, ordered)
+        return flow(arguments, lambda one: self._submit((one,), {}), window, ordered)
 
     def starmap(
         self,
@@ -73,32 +73,7 @@ class AsyncFunction(Generic[P, R]):
     ) -> AsyncIterator[R]:
         """As ``map``, where each item has all arguments of a call."""
         check_many(arguments, window, "arguments")
-        return self._starmap(arguments, window, ordered)
-
-    async def _starmap(
-        self,
-        arguments: Iterable[tuple[Any, ...]] | AsyncIterable[tuple[Any, ...]],
-        window: int,
-        ordered: bool,
-    ) -> AsyncIterator[R]:
-        client = self._client
-        flight: deque[AsyncTask[R]] = deque()
-        async for args in _each(arguments):
-            flight.append(await self._submit(args, {}))
-            if len(flight) >= window:
-                if ordered:
-                    yield await flight.popleft().result()
-                else:
-                    done, running = await client.wait(flight, return_when="FIRST_COMPLETED")
-                    flight = deque(running)
-                    for task in done:
-                        yield await task.result()
-        if ordered:
-            while flight:
-                yield await flight.popleft().result()
-        else:
-            async for task in client.as_completed(flight):
-                yield await task.result()
+        return flow(arguments, lambda args: self._submit(args, {}), window, ordered)
 
     def options(self, **options: Unpack[AllOptions]) -> AsyncFunction[P, R]:
         """The same function, called with these options; see ``Function.options``."""
@@ -108,10 +83,19 @@ class AsyncFunction(Generic[P, R]):
     def _client(self) -> AsyncClient:
         return self._call.home.aio_client
 
-    async def _submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncTask[R]:
-        workload, options = self._call.request(args, kwargs, True)
+    async def _submit(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], unseen: bool = True
+    ) -> AsyncTask[R]:
+        workload, options = self._call.request(args, kwargs, unseen)
         decode: Callable[[bytes], R] = self._call.declaration.signature.decode_result
-        return await self._client._submit(self._call.name, workload, options, False, decode)
+        return await self._client.hand_in(
+            self._call.name,
+            workload,
+            options,
+            False,
+            decode,
+            self._call.declaration.is_generator,
+        )
 
 
 class AsyncClients:
@@ -139,17 +123,3 @@ class AsyncClients:
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.close()
-
-
-async def _each(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-    else:
-        for item in items:
-            yield item
-
-
-async def _each_alone(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[tuple[Any]]:
-    async for item in _each(items):
-        yield (item,)

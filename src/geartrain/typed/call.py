@@ -85,9 +85,12 @@ class Call:
         return Call(self.home, self.declaration, {**self.options, **options})
 
     def request(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], foreground: bool
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], unseen: bool
     ) -> tuple[bytes, AllOptions]:
         """The workload and the options of a call.
+
+        Args:
+            unseen: nobody gets the task of a foreground job, only its result.
 
         Raises:
             TypeError, EncodeError: it cannot be made.
@@ -101,8 +104,8 @@ class Call:
             options = {**options, "unique": key}
         if declaration.priority != "normal" and "priority" not in options:
             options = {**options, "priority": declaration.priority}
-        if foreground and declaration.is_generator and options.get("on_data") is None:
-            # What it yields is not part of what it returns.
+        if unseen and declaration.is_generator and options.get("on_data") is None:
+            # What it yields is not part of what it returns, so it need not be kept.
             options = {**options, "on_data": _drop}
         return workload, options
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast
 
@@ -100,16 +99,19 @@ class Function(Generic[P, R]):
         """
         task = self._submit_background(args, kwargs)
         return task.wait_created(
-            self.call.options.get("timeout", self.call.home.client._submit_timeout)
+            self.call.options.get("timeout", self.call.home.client.submit_timeout)
         )
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """Have a worker run it, and return at once.
 
+        What a generator yields comes as the task's ``data()`` and ``events()``, encoded;
+        its return value is the result.
+
         Raises:
             TypeError, EncodeError, ServerUnavailable: as ``do``.
         """
-        return self._submit(args, kwargs)
+        return self._submit(args, kwargs, False)
 
     def submit_background(self, *args: P.args, **kwargs: P.kwargs) -> Task[None]:
         """Have a worker run it some time; the task is done at JOB_CREATED."""
@@ -130,38 +132,20 @@ class Function(Generic[P, R]):
             JobFailed: at the first result that failed; the rest is dropped.
         """
         check_many(arguments, window, "arguments")
-        return self._starmap(((one,) for one in arguments), window, ordered)
+        from geartrain.client.flow import flow
+
+        engine = self.call.home.client.engine
+        return flow(engine, arguments, lambda one: self._submit((one,), {}), window, ordered)
 
     def starmap(
         self, arguments: Iterable[tuple[Any, ...]], /, *, window: int = 256, ordered: bool = True
     ) -> Iterator[R]:
         """As ``map``, where each item has all arguments of a call."""
         check_many(arguments, window, "arguments")
-        return self._starmap(arguments, window, ordered)
+        from geartrain.client.flow import flow
 
-    def _starmap(
-        self, arguments: Iterable[tuple[Any, ...]], window: int, ordered: bool
-    ) -> Iterator[R]:
-        client = self.call.home.client
-        source = iter(arguments)
-        if ordered:
-            flight: deque[Task[R]] = deque()
-            for args in source:
-                flight.append(self._submit(args, {}))
-                if len(flight) >= window:
-                    yield flight.popleft().result()
-            while flight:
-                yield flight.popleft().result()
-            return
-        running: set[Task[R]] = set()
-        for args in source:
-            running.add(self._submit(args, {}))
-            if len(running) >= window:
-                done, running = client.wait(running, return_when="FIRST_COMPLETED")
-                for task in done:
-                    yield task.result()
-        for task in client.as_completed(running):
-            yield task.result()
+        engine = self.call.home.client.engine
+        return flow(engine, arguments, lambda args: self._submit(args, {}), window, ordered)
 
     def options(self, **options: Unpack[AllOptions]) -> Function[P, R]:
         """The same function, called with these options::
@@ -182,14 +166,18 @@ class Function(Generic[P, R]):
 
     # ── inside ───────────────────────────────────────────────────────────────
 
-    def _submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[R]:
-        workload, options = self.call.request(args, kwargs, True)
+    def _submit(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], unseen: bool = True
+    ) -> Task[R]:
+        workload, options = self.call.request(args, kwargs, unseen)
         decode: Callable[[bytes], R] = self.declaration.signature.decode_result
-        return self.call.home.client._submit(self.name, workload, options, False, decode)
+        return self.call.home.client.hand_in(
+            self.name, workload, options, False, decode, self.declaration.is_generator
+        )
 
     def _submit_background(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[None]:
         workload, options = self.call.request(args, kwargs, False)
-        return self.call.home.client._submit(self.name, workload, options, True, _nothing)
+        return self.call.home.client.hand_in(self.name, workload, options, True, _nothing)
 
 
 class AwaitedFunction(Function[P, R]):
