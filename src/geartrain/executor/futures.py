@@ -103,7 +103,7 @@ class GearmanExecutor(Executor):
         tls: TLSLike = None,
     ) -> None:
         if max_pending is not None and (type(max_pending) is not int or max_pending < 1):
-            raise ConfigurationError(f"max_pending = {max_pending}: want 1 or more, or None")
+            raise ConfigurationError(f"max_pending = {max_pending!r}: want 1 or more, or None")
         priority_of(priority)
         self._seal = Seal(key, serializer)
         self._client = Client(servers, namespace=namespace, tls=tls, retry=retry)
