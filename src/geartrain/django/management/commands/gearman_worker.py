@@ -30,6 +30,9 @@ class Command(BaseCommand):  # type: ignore[misc]
         parser.add_argument("--threads", type=int, default=1, help="tasks at once, in threads")
         parser.add_argument("--processes", type=int, default=0, help="... or in processes")
         parser.add_argument("--timeout", type=float, help="seconds; then another worker gets it")
+        parser.add_argument(
+            "--prefetch", type=int, default=0, help="tasks to fetch ahead, for very short ones"
+        )
         parser.add_argument("--max-jobs", type=int, help="end after so many")
         parser.add_argument("--burst", action="store_true", help="end when there is nothing to do")
         parser.add_argument(
@@ -63,6 +66,7 @@ class Command(BaseCommand):  # type: ignore[misc]
             pool="process" if options["processes"] else None,
             grace=options["grace"],
             tls=backend.tls,
+            prefetch=options["prefetch"],
         )
         for queue in queues:
             runner = Runner(backend, queue, worker_id)
