@@ -5,9 +5,10 @@ high priorities first, while the writer goes on writing. What waits for its time
 moved to the pool when that has come. Nothing is read at the start but how long each
 line is, and the first jobs of each.
 
-Claims, dues, counts, cancellations and the search for twins are made one after
-another, so that each sees what the one before it did. While the store cannot be read, they are tried again; jobs that are in
-memory and waited behind the unreadable go on.
+Claims, dues, counts, cancellations and the search for twins (``twins``) are made one
+after another, so that each sees what the one before it did. While the store cannot be
+read, they are tried again; jobs that are in memory and waited behind the unreadable go
+on. Large workloads come by themselves (``workloads``).
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from geartrain.broker.broker import Broker
-from geartrain.broker.wishes import Ask, Claim, Fetch
+from geartrain.broker.wishes import Claim
 from geartrain.server.letters import HeldElsewhere
 from geartrain.server.tenure import Tenure
-from geartrain.stores.ids import coalescing_key, handle_of, id_of
+from geartrain.server.twins import Twins
+from geartrain.server.workloads import Workloads
+from geartrain.stores.ids import handle_of
 from geartrain.stores.port import (
     Ambiguous,
     Count,
@@ -50,8 +53,6 @@ LONGEST_PAUSE: Final = 1.0
 DOUBT_SECONDS: Final = 0.05
 #: Seconds for the first jobs of each line before the server listens; the rest come later.
 OPENING_SECONDS: Final = 0.5
-#: Seconds that a submission waits for the search for its twin.
-ASK_SECONDS: Final = 1.0
 #: The wall clock may be set: it is looked at again now and then.
 LOOK_SECONDS: Final = 5.0
 #: Seconds after which the pools of a shared store are looked into, news or not.
@@ -110,8 +111,8 @@ class Backlog:
         self._claims: list[Claim] = []
         #: Held while jobs come out of the store, so that nobody waits for one that has gone.
         self._moving = asyncio.Lock()
-        self._asked = asyncio.Event()
-        self._fetching = asyncio.Event()
+        self.twins = Twins(store, broker, prefix, tell, self._moving, writing.is_over)
+        self.workloads = Workloads(store, broker, tell)
         #: The claim that took longer than the server was to wait with listening.
         self._opening: asyncio.Future[None] | None = None
         #: Jobs to be cancelled, and who waits for that.
@@ -158,15 +159,15 @@ class Backlog:
         if state.hungry:
             self._woken.set()
         if state.asks:
-            self._asked.set()
+            self.twins.wished()
         if state.fetches:
-            self._fetching.set()
+            self.workloads.wished()
 
     def wake(self) -> None:
         """The clock was set."""
         self._woken.set()
-        self._asked.set()
-        self._fetching.set()
+        self.twins.wished()
+        self.workloads.wished()
 
     def delayed_until(self, run_at: float) -> None:
         """A row was stored that waits for this time."""
@@ -314,59 +315,7 @@ class Backlog:
             asyncio.get_running_loop().call_later(DOUBT_SECONDS, self._doubt)
         self._tell()
 
-    async def fetch_workloads(self) -> None:
-        """Bring the large workloads that workers wait for, for ever."""
-        waiting: list[Fetch] = []
-        pause = FIRST_PAUSE
-        while True:
-            self._fetching.clear()
-            waiting += self._broker.take_fetches()
-            while waiting:
-                fetch = waiting[0]
-                id = id_of(fetch.job.handle)
-                assert id is not None, fetch.job.handle
-                try:
-                    bodies = await self._store.load([id])
-                except StoreError as error:
-                    log.error("a workload cannot be read: %s", error)
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
-                    continue
-                pause = FIRST_PAUSE
-                del waiting[0]
-                # It may have come late: see ``_claim``.
-                self._tell()
-                self._broker.fetched(fetch, bodies.get(id))
-                self._tell()
-            await self._fetching.wait()
-
     # ── single jobs ──────────────────────────────────────────────────────────
-
-    async def find_twins(self) -> None:
-        """Answer those who may have a twin in the store, for ever."""
-        while True:
-            self._asked.clear()
-            for ask in self._broker.take_asks():
-                try:
-                    async with asyncio.timeout(ASK_SECONDS), self._moving:
-                        await self._find_twin(ask)
-                except (StoreError, TimeoutError) as error:
-                    # Jobs that are not stored go on, whatever the store does.
-                    log.warning("the queue cannot be searched: %s", str(error) or "it is silent")
-                    self._broker.found(ask, b"", 0)
-            self._tell()
-            await self._asked.wait()
-
-    async def _find_twin(self, ask: Ask) -> None:
-        key = coalescing_key(ask.unique, ask.workload)
-        facts = None
-        if key is not None:
-            facts = await self._store.find(NOBODY, key=(ask.function, key))
-        if facts is None or facts.where is Where.ELSEWHERE or self._writing.is_over(facts.id):
-            self._broker.found(ask, b"", 0)
-        else:
-            handle = handle_of(self._prefix, facts.id)
-            self._broker.found(ask, handle, facts.queue.priority)
 
     async def cancel(self, id: JobId) -> bool:
         """Take a job out of the store; False when there is none such.

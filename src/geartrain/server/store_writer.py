@@ -163,8 +163,8 @@ class StoreWriter:
             "store-writer": self._write_on,
             "store-tidy": self._tidy_on,
             "store-reader": self.backlog.run,
-            "store-twins": self.backlog.find_twins,
-            "store-workloads": self.backlog.fetch_workloads,
+            "store-twins": self.backlog.twins.run,
+            "store-workloads": self.backlog.workloads.run,
         }
         if self.tenure is not None:
             works |= {"store-heartbeat": self.tenure.beat_on, "store-adoption": self.tenure.look_on}
