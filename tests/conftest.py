@@ -8,6 +8,7 @@ files. The first lines of a run say which.
 from __future__ import annotations
 
 import os
+import signal
 from collections import defaultdict
 from pathlib import Path
 
@@ -21,6 +22,11 @@ from tests.support import PATIENCE, budget, patient
 # A test's own time limit is stretched like all others; this is the plug-in's name for
 # what the configuration says, and stronger.
 os.environ.setdefault("PYTEST_TIMEOUT", f"{patient(60):g}")
+
+# A shell has what it starts in the background ignore ^C, and so would all programs that
+# tests start: some are ended that way.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Deadlines say nothing on a shared machine: the test's own time limit does.
 settings.register_profile(
