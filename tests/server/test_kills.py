@@ -23,7 +23,7 @@ import pytest
 from geartrain.stores.sqlite_log import LARGEST_BODY
 from tests.conformance.servers import Server
 from tests.conformance.wire import T, packet
-from tests.server.keeping import grab, serving
+from tests.server.keeping import grab, serving, totals
 from tests.support import patient
 
 #: How often the long story kills.
@@ -127,14 +127,17 @@ class Life:
             self.acknowledged.add(name)
 
     def finish(self, server: Server) -> None:
-        """Do what is left."""
+        """Do what is left, until there is none, or none has come for long."""
         wire = server.connect()
         wire.can_do(b"f")
         wire.can_do(b"g")
-        while job := grab(wire):
-            wire.send(T.WORK_COMPLETE, job[0], b"")
-            self._note(job[4])
-        wire.expect_nothing()
+        last = time.monotonic()
+        while any(totals(server).values()) and time.monotonic() < last + patient(20):
+            while job := grab(wire):
+                wire.send(T.WORK_COMPLETE, job[0], b"")
+                self._note(job[4])
+                last = time.monotonic()
+            wire.expect_nothing()
 
 
 class Restarts:
