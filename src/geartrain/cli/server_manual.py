@@ -122,7 +122,8 @@ _FUNCTIONS: Final = """
 `NAME` is a function, or a pattern with `*` and `?`; an exact name goes before a pattern, an earlier
 pattern before a later one. Without such a table a function is as in the C server: `job-retries`
 counts lost workers, and a failure is final. The same in words is
-`--policy 'resize attempts=5 backoff=1s dead=yes'`.
+`--policy 'resize attempts=5 backoff=1s dead=yes'`. HUP has these tables [read
+anew](../howto/failed-jobs.md#changing-a-policy-while-the-server-runs); everything else in the file takes a restart.
 
 ```toml
 [function."mail.*"]
