@@ -23,6 +23,7 @@ from geartrain.broker import (
     paging,
     progress,
     retrying,
+    returning,
     spilling,
     timekeeping,
     windows,
@@ -318,7 +319,7 @@ class Broker:
 
     def revive(self, handle: bytes) -> bool:
         """A job of the dead set in memory is to be done again; False if its key is taken."""
-        return keeping.revive(self.state, handle)
+        return returning.revive(self.state, handle)
 
     def take_claims(self) -> list[Claim]:
         """Lines of which more should be claimed, the most urgent first."""
@@ -377,7 +378,7 @@ class Broker:
         Args:
             away: its workload has not come with it.
         """
-        return keeping.restore(
+        return returning.restore(
             self.state, handle, name, unique, workload, priority, reducer, attempts, away
         )
 
@@ -389,15 +390,15 @@ class Broker:
 
     def fetched(self, fetch: Fetch, workload: bytes | None) -> None:
         """The workload of a job; None if the store has no such job any more."""
-        keeping.fetched(self.state, fetch, workload)
+        returning.fetched(self.state, fetch, workload)
 
     def claimed(self, name: bytes, priority: int, found: int) -> None:
         """A claim has brought so many jobs, all restored; after 0 of them, count with ``page``."""
-        keeping.claimed(self.state, name, priority, found)
+        returning.claimed(self.state, name, priority, found)
 
     def page(self, name: bytes, priority: int, ready: int, dormant: int) -> None:
         """So many jobs of this line are in the store and not in memory."""
-        keeping.page(self.state, name, priority, ready, dormant)
+        returning.page(self.state, name, priority, ready, dormant)
 
     def pooled(self, name: bytes, priority: int, count: int, ripe: bool) -> None:
         """So many jobs of this line may be claimed from now on.
@@ -405,11 +406,11 @@ class Broker:
         Args:
             ripe: they were delayed; else nobody knew of them.
         """
-        keeping.pooled(self.state, name, priority, count, ripe)
+        returning.pooled(self.state, name, priority, count, ripe)
 
     def paged_lines(self) -> list[tuple[bytes, int]]:
         """Function and priority of each line of which something is only in the store."""
-        return keeping.paged_lines(self.state)
+        return returning.paged_lines(self.state)
 
     def give_back(self, everything: bool) -> None:
         """Stored jobs that no worker here can do, or all that wait, go to the other servers."""
@@ -426,7 +427,7 @@ class Broker:
         self.rules.accept_new_work = False
         self.state.hurry()
         if not self.rules.spills:
-            keeping.release_all(self.state)
+            returning.release_all(self.state)
 
     # ── time ─────────────────────────────────────────────────────────────────
 
