@@ -11,7 +11,7 @@ import random
 import signal
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -123,6 +123,10 @@ class World:
         self.promises: dict[bytes, list[Promise]] = defaultdict(list)
         self.runs: dict[bytes, list[Run]] = defaultdict(list)
         self.troubles: list[Trouble] = []
+        #: Handles that were promised last.
+        self._latest: deque[bytes] = deque(maxlen=200)
+        #: Questions about jobs that were answered.
+        self.answers = 0
         self._leases: dict[int, int] = {}
         self._submitting = True
         self._working = True
@@ -141,6 +145,9 @@ class World:
             for member in self.members:
                 member.end()
             raise
+        self._threads.append(
+            threading.Thread(target=self._live, args=(self._wonder, chance.random(), 0, 0))
+        )
         for thread in self._threads:
             thread.start()
 
@@ -165,7 +172,7 @@ class World:
                 life(wire, chance, server, number)
             except (AssertionError, OSError):
                 # Paused, killed, or away: clients may go anywhere, workers stay.
-                server = chance.randrange(3) if life == self._submit else server
+                server = server if life == self._work else chance.randrange(3)
             finally:
                 wire.close()
 
@@ -195,6 +202,7 @@ class World:
             if heard.number == T.JOB_CREATED:
                 with self._lock:
                     self.promises[heard.body].append(Promise(*one, time.monotonic()))
+                    self._latest.append(heard.body)
             else:
                 assert heard.number == T.ERROR, heard
 
@@ -236,6 +244,22 @@ class World:
             if abandoned:
                 return
             wire.send(T.WORK_COMPLETE, handle, b"")
+
+    def _wonder(self, wire: Wire, chance: random.Random, server: int, number: int) -> None:
+        """Ask any server of any job; each question has its answer, wherever the job is."""
+        for _ in range(chance.randrange(1, 50)):
+            with self._lock:
+                handle = chance.choice(self._latest) if self._latest else b""
+            if handle:
+                wire.send(T.GET_STATUS, handle)
+                assert wire.receive().body.split(b"\0")[0] == handle
+                wire.send(T.GET_STATUS_UNIQUE, b"key%d" % chance.randrange(40))
+                assert wire.receive().number == T.STATUS_RES_UNIQUE
+                wire.send_bytes(b"why " + handle + b"\n")
+                assert wire.read_line()
+                self.answers += 1
+            time.sleep(chance.uniform(0.0, 0.1))
+        raise OSError("enough asked here")
 
     # ── trouble ──────────────────────────────────────────────────────────────
 
@@ -298,6 +322,26 @@ class World:
         with psycopg.connect(self.cluster.url(), autocommit=True) as db:
             cursor = db.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def left_over(self) -> str:
+        """What is in the tables, for whoever wonders why it is still there."""
+        found = []
+        for name, table in (
+            ("jobs", "gt_job j LEFT JOIN gt_lease l ON l.id = owner"),
+            ("counts", "gt_count"),
+            ("leases", "gt_lease"),
+        ):
+            with contextlib.suppress(Exception):
+                rows = self.ask(f"SELECT * FROM {table} LIMIT 8")
+                found += [f"{name}: {row}" for row in rows]
+        for member in self.members:
+            with contextlib.suppress(AssertionError, OSError):
+                wire = Wire(member.address, patience=patient(LEASE))
+                for question in (b"status", b"workers"):
+                    wire.send_bytes(question + b"\n")
+                    found.append(f"s{member.number}: {wire.read_list()}")
+                wire.close()
+        return "\n".join(found)
 
     # ── the end ──────────────────────────────────────────────────────────────
 

@@ -40,6 +40,7 @@ def living(
     try:
         yield world
     except BaseException:
+        print(world.left_over())
         for member in world.members:
             print(f"--- s{member.number} ---\n{member.log()[-4000:]}")
         raise
@@ -131,12 +132,14 @@ def settle(world: World) -> None:
     world.finish()
     runs = sum(map(len, world.runs.values()))
     print(f"{sum(map(len, world.promises.values()))} promises, {len(world.runs)} jobs, {runs} runs")
+    print(f"{world.answers} questions answered")
     print(Counter(one.what for one in world.troubles))
     for member in world.members:
         _, traceback, rest = member.log().partition("Traceback")
         assert not traceback, rest[:3000]
     assert world.lost() == []
     assert world.needless() == []
+    assert world.answers > len(world.troubles)
     assert len(world.promises) > 20 * len(world.troubles)
 
 
