@@ -218,7 +218,8 @@ def _hold_back(state: State, job: Job) -> None:
     if job.wanted:
         line_up(state, job)
     else:
-        job.kept = UNKEPT
+        if not state.rules.spills:
+            job.kept = UNKEPT
         progress.end(state, job)
 
 
