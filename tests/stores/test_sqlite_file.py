@@ -617,18 +617,21 @@ async def test_the_documented_repair_brings_back_what_can_be_read(
     if shutil.which("sqlite3") is None:
         pytest.skip("no sqlite3 on the path (apt-get install sqlite3)")
     text = (root / "docs" / "durability.md").read_text()
-    script = re.search(r"## A damaged file.*?```sh\n(.*?)```", text, re.DOTALL)
-    assert script
+    section = text.partition("\n## A damaged file\n")[2].partition("\n## ")[0]
+    count = re.search(r"<!-- file: count.sql -->\n```sql\n(.*?)```", section, re.DOTALL)
+    assert count
+    (tmp_path / "count.sql").write_text(count[1])
+    script = [
+        line[2:] for line in section.splitlines() if re.match(r"\$ (mkdir|cp|sqlite3) ", line)
+    ]
+    assert len(script) > 2
     await one.add(*[one.job(b"x" * 500, unique=b"%d" % n) for n in range(1000)])
     await one.store.close()
     with (tmp_path / "jobs.db").open("r+b") as file:
         file.seek(4096 * 60)
         file.write(b"\xde\xad" * 2048)
-    (tmp_path / "safe").mkdir()
 
-    subprocess.run(
-        script[1].replace("/somewhere/safe/", "safe/"), shell=True, cwd=tmp_path, check=True
-    )
+    subprocess.run("\n".join(script), shell=True, cwd=tmp_path, check=True)
 
     again = await FakeServer(SqliteStore(tmp_path / "new.db"), "one").open()
     assert (await again.count()).ready >= 900
