@@ -161,3 +161,15 @@ def test_twin_of_a_job_that_another_server_may_do_is_a_job_of_its_own() -> None:
 
     assert pool.mind.join().submit(unique=b"u") != handle
     assert pool.broker.take_asks() == []
+
+
+def test_row_in_the_pool_that_a_client_waits_for_is_asked_for_at_once() -> None:
+    pool = Pool(idle=0, shared=True)
+    pool.ask(pool.client, unique=b"u")
+    pool.take()
+    pool.ask(pool.mind.join(), unique=b"u", background=False)
+    pool.mind.sleeper()
+
+    pool.answer()
+
+    assert [wish.function for wish in pool.broker.take_claims()] == [b"f"]

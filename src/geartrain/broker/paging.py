@@ -169,6 +169,7 @@ def page_out(state: State, job: Job) -> None:
         job.background = False
         job.when = 0
         follow(state, job)
+        changed(state, tail)
         return
     job.state = PAGED
     if job.client is None:
