@@ -33,6 +33,7 @@ from geartrain.stores.port import (
 )
 from geartrain.stores.sql import Migration, migrations
 from geartrain.stores.sqlite import SqliteStore
+from geartrain.stores.sqlite_file import LONGEST_LOG_BYTES
 from geartrain.testing.store_kit import TTL, FakeServer, MakeStore
 from tests.stores.test_sqlite import SqliteContract, recount
 from tests.support import patient
@@ -226,6 +227,7 @@ def test_no_permission_is_told(tmp_path: Path, what: str) -> None:
 import asyncio, os
 from pathlib import Path
 from geartrain.stores.port import StoreRefused
+from geartrain.stores.sqlite_file import LONGEST_LOG_BYTES
 from geartrain.stores.sqlite import SqliteStore
 if os.getuid() == 0:
     os.setuid(65534)
@@ -595,6 +597,21 @@ async def test_a_long_queue_given_back_shrinks_the_file(one: FakeServer, tmp_pat
     assert (tmp_path / "jobs.db").stat().st_size < full / 2
 
 
+async def test_room_that_a_large_job_took_in_the_log_of_sqlite_is_given_back(
+    one: FakeServer, tmp_path: Path
+) -> None:
+    log = tmp_path / "jobs.db-wal"
+    await one.add(one.job(body=b"x" * 40_000_000))
+    assert log.stat().st_size > 40_000_000
+
+    while await one.store.tidy():
+        pass
+    await one.store.tidy()
+    await one.add(one.job())
+
+    assert log.stat().st_size <= LONGEST_LOG_BYTES
+
+
 async def test_room_is_that_of_the_folder_of_the_file(one: FakeServer, tmp_path: Path) -> None:
     room = one.store.room()
 
@@ -706,6 +723,7 @@ def test_a_step_that_fails_leaves_the_format_as_it_was(tmp_path: Path) -> None:
 _VICTIM = """
 import asyncio, sys, time
 from pathlib import Path
+from geartrain.stores.sqlite_file import LONGEST_LOG_BYTES
 from geartrain.stores.sqlite import SqliteStore
 from geartrain.stores.port import *
 from geartrain.testing.store_kit import FakeServer

@@ -28,6 +28,8 @@ BUSY_MS: Final = 5000
 CHECKPOINT_PAGES: Final = 4000
 #: SQLite's own log is made so long in advance: about a thousand small commits.
 LOG_BYTES: Final = 4 * 2**20
+#: ... and goes back to this once it has been longer: above what it grows to between two copies.
+LONGEST_LOG_BYTES: Final = 24 * 2**20
 
 _FOREIGN: Final = "gearman_queue"
 
@@ -99,6 +101,8 @@ def connect(path: Path, *, cache_bytes: int, read_only: bool = False) -> sqlite3
         db.execute("PRAGMA synchronous = FULL")
         if read_only:
             db.execute("PRAGMA query_only = 1")
+        else:
+            db.execute(f"PRAGMA journal_size_limit = {LONGEST_LOG_BYTES}")
     except BaseException:
         db.close()
         raise
