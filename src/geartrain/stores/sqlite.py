@@ -18,7 +18,7 @@ threads:
   ``_gone`` while a claim is reading, for that claim may look at the file as it
   was before; what it read of these is dropped;
 * claims are made one at a time, so each sees what the one before took;
-* a claim stops below the oldest job in the log that nobody holds (``_Queue.below``),
+* a claim stops below the oldest job in the log that nobody holds (``KnownQueue.below``),
   and has its queue's part of the log settled when that was not enough.
 
 ``memory://`` is the same store on a file without a name: nothing survives, and
@@ -34,7 +34,6 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -74,6 +73,7 @@ from geartrain.stores.sqlite_file import (
     open_spill,
 )
 from geartrain.stores.sqlite_hold import WRITING, held_of, hold, let_go, settle
+from geartrain.stores.sqlite_queue import ALL, KnownQueue
 from geartrain.stores.sqlite_writer import Changes, SqliteWriter
 from geartrain.stores.url import StoreUrl
 
@@ -89,7 +89,6 @@ CACHE_BYTES: Final = 16 << 20
 SETTLE: Final = 1000
 #: ... and when there is nothing else to do.
 SETTLE_IDLE: Final = 4000
-_ALL: Final = 1 << 62
 
 #: Errors after which the connection is made anew: the disk may be well again.
 _STALE: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
@@ -123,47 +122,6 @@ def spill_store(folder: str | None) -> SqliteStore:
 def _inode_of(path: Path | str) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_dev, status.st_ino
-
-
-class _Queue:
-    """What is known of one queue without asking the file."""
-
-    __slots__ = ("delayed", "key", "logged", "lowered", "mark", "mine", "number", "ready")
-
-    def __init__(self, key: QueueKey, number: int) -> None:
-        self.key = key
-        self.number = number
-        #: Rows that are ready, held or not.
-        self.ready = 0
-        self.delayed = 0
-        #: Rows of ``ready`` that the server holds.
-        self.mine = 0
-        #: Every row up to this id is held: claims begin above.
-        self.mark = 0
-        #: The oldest row that came to the pool since the present claim began.
-        self.lowered = math.inf
-        #: Commits in the log with jobs that nobody held when they came: numbers of their
-        #: first and last entry, and the lowest id.
-        self.logged: deque[tuple[int, int, int]] = deque()
-
-    def below(self, cut: int) -> int:
-        """Rows with lower ids are older than all that nobody holds in the log.
-
-        Args:
-            cut: entries up to this number are in the log no more.
-        """
-        self.pass_by(cut)
-        return self.logged[0][2] if self.logged else _ALL
-
-    def pass_by(self, entry: int) -> None:
-        """Entries up to this number have no jobs of this queue any more."""
-        while self.logged and self.logged[0][1] <= entry:
-            self.logged.popleft()
-
-    def came(self, id: JobId) -> None:
-        """A row came to the pool."""
-        self.mark = min(self.mark, id - 1)
-        self.lowered = min(self.lowered, id - 1)
 
 
 class SqliteStore:
@@ -206,8 +164,8 @@ class SqliteStore:
         #: {number: (tenant, function)} and the reverse.
         self._functions: dict[int, tuple[str, bytes]] = {}
         self._numbers: dict[tuple[str, bytes], int] = {}
-        #: {queue number: _Queue}
-        self._queues: dict[int, _Queue] = {}
+        #: {queue number: KnownQueue}
+        self._queues: dict[int, KnownQueue] = {}
         #: Entries of the log up to this number are gone.
         self._cut = 0
         #: Rows that the server holds, with their queues; -1 while being written.
@@ -485,11 +443,11 @@ class SqliteStore:
             self._queue(number).logged.append((*changes.entries, low))
         self._cut = max(self._cut, changes.cut)
 
-    def _queue(self, number: int) -> _Queue:
+    def _queue(self, number: int) -> KnownQueue:
         queue = self._queues.get(number)
         if queue is None:
             key = QueueKey(*self._functions[number >> 2], number & 3)
-            queue = self._queues[number] = _Queue(key, number)
+            queue = self._queues[number] = KnownQueue(key, number)
         return queue
 
     def _number(self, key: QueueKey) -> int:
@@ -530,7 +488,7 @@ class SqliteStore:
                         self._mine, limit, max_bytes, max_body,
                     )
                 )  # fmt: skip
-                if enough or below == _ALL:
+                if enough or below == ALL:
                     break
                 await self._settle_queue(queue)
             jobs = [job for job in found if not (job.id in self._gone or job.id in self._ending)]
@@ -554,7 +512,7 @@ class SqliteStore:
 
         return await asyncio.shield(asyncio.ensure_future(settle()))
 
-    async def _settle_queue(self, queue: _Queue) -> None:
+    async def _settle_queue(self, queue: KnownQueue) -> None:
         """Have the oldest jobs of a queue that are in the log made rows; other queues wait."""
         where = [(first, last) for first, last, _ in islice(queue.logged, SETTLE)]
         changes, done = await self._write(
@@ -717,6 +675,6 @@ class SqliteStore:
     async def tidy(self) -> bool:
         writer = self._writer
         if writer is not None and writer.log.entries:
-            await self._settle(_ALL, SETTLE_IDLE)
+            await self._settle(ALL, SETTLE_IDLE)
             return True
         return await self._write(SqliteWriter.tidy)
