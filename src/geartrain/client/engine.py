@@ -26,6 +26,7 @@ from geartrain.client.channel import Channel, Question
 from geartrain.client.connection import ClientConnection
 from geartrain.client.events import Event, Lost, Numbered
 from geartrain.client.routing import Routing
+from geartrain.client.seldom import chance, log, why
 from geartrain.client.task import AGAIN, GO_ON, MOVE, OVER, BaseTask
 from geartrain.errors import ConnectTimeout, GearmanError, ProtocolError, ServerUnavailable
 from geartrain.transport.address import Address
@@ -34,7 +35,6 @@ from geartrain.transport.sync import NAP_SECONDS, TlsStream, connect
 
 if TYPE_CHECKING:
     import ssl
-    from logging import Logger
 
 #: A connection that was quiet for so long is looked at before it is used again: the
 #: server may have closed it, and a job sent into it would be in doubt.
@@ -140,7 +140,7 @@ class Engine:
             try:
                 stream = connect(address, self._connect_timeout, self._tls)
             except (ServerUnavailable, ConnectTimeout):
-                self.book.failed(address, time.monotonic(), _chance())
+                self.book.failed(address, time.monotonic(), chance())
                 raise
             self.book.succeeded(address)
             channel = Channel(address, ClientConnection(self._exceptions), stream)
@@ -166,7 +166,7 @@ class Engine:
             try:
                 data = channel.stream.receive_now()
             except OSError as error:
-                self._lost(channel, _why(error))
+                self._lost(channel, why(error))
                 return
             if data is not None:
                 self._heard(channel, data)
@@ -216,7 +216,7 @@ class Engine:
         try:
             channel.stream.send(channel.connection.data_to_send())
         except OSError as error:
-            return _why(error)
+            return why(error)
         return None
 
     def _sent(self, channel: Channel, error: str | None) -> None:
@@ -269,7 +269,7 @@ class Engine:
                     with self.lock:
                         stream.flush()
             except OSError as error:
-                self._lost(channel, _why(error))
+                self._lost(channel, why(error))
 
     # ── handing in, moving on, again ─────────────────────────────────────────
 
@@ -311,7 +311,7 @@ class Engine:
             verdict = task.fail(ServerUnavailable("the client was closed"))
         if verdict == AGAIN:
             assert task.retry is not None
-            pause = task.retry.pause(task.failures, _chance())
+            pause = task.retry.pause(task.failures, chance())
             task.restart()
             self._again_count += 1
             heappush(self._again, (time.monotonic() + pause, self._again_count, task))
@@ -407,7 +407,7 @@ class Engine:
             try:
                 data = only.stream.hear(end)
             except (OSError, ValueError) as error:
-                self._lost(only, _why(error))
+                self._lost(only, why(error))
             else:
                 if data is None:
                     return deadline is None or time.monotonic() < deadline
@@ -462,7 +462,7 @@ class Engine:
                     with self.lock:
                         channel.stream.flush()
                 except OSError as error:
-                    self._lost(channel, _why(error))
+                    self._lost(channel, why(error))
                     continue
             if what & ~select.POLLOUT:
                 self._read(channel)
@@ -487,7 +487,7 @@ class Engine:
         try:
             data = channel.stream.receive_now()
         except (OSError, ValueError) as error:
-            self._lost(channel, _why(error))
+            self._lost(channel, why(error))
             return True
         if data is None:
             return False
@@ -545,7 +545,7 @@ class Engine:
             later = self._apply(channel, events)
             self._wake_the_served()
         if waiting and not self.closed:
-            _log().info("connection to %s lost: %s", channel.address, cause)
+            log().info("connection to %s lost: %s", channel.address, cause)
         for task, verdict, _ in later:
             if verdict == MOVE:
                 # Once more at the same server is fair: it may only have
@@ -610,14 +610,14 @@ class Engine:
             except Exception:
                 # It may be another thread's task: raising here would hit the
                 # wrong one.
-                _log().exception("a callback of %r failed", task)
+                log().exception("a callback of %r failed", task)
 
         while self._other_calls:
             fn, task = self._other_calls.popleft()
             try:
                 fn(task)
             except Exception:
-                _log().exception("a callback of %r failed", task)
+                log().exception("a callback of %r failed", task)
 
     def call_later(self, fn: Callable[[Any], object], task: BaseTask[Any]) -> None:
         """Have the leading thread call ``fn(task)``, without the lock."""
@@ -686,23 +686,3 @@ def _not_ours(task: BaseTask[Any]) -> GearmanError:
     return ServerUnavailable(
         f"{task.function} was submitted by the process that we were forked from"
     )
-
-
-def _why(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-# What is needed where something fails alone is imported there: a command that hands
-# in one job has a start to be measured by.
-
-
-def _log() -> Logger:
-    from logging import getLogger
-
-    return getLogger("geartrain.client")
-
-
-def _chance() -> float:
-    from random import random
-
-    return random()
