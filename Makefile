@@ -87,11 +87,11 @@ fix: tools ## let ruff mend and format what it can
 # What exercises the hot path, and so is run once more against the plain files.
 HOT_TESTS := $(wildcard tests/protocol tests/broker tests/frontends tests/server tests/conformance)
 # What differs most between versions of Python: the plain files, on their own and on sockets.
-OTHER_TESTS := $(wildcard tests/protocol tests/frontends tests/server tests/stores tests/client tests/worker tests/typed tests/test_*.py)
-# Those of the hot path that open no socket.
-PURE_TESTS := $(wildcard tests/protocol tests/broker tests/frontends)
+OTHER_TESTS := $(wildcard tests/protocol tests/frontends tests/client tests/worker tests/typed tests/test_*.py)
+# Those of the hot path that need neither sockets nor long stories.
+PURE_TESTS := $(wildcard tests/protocol tests/frontends)
 # What the newest of them runs as well: then the hot path's tests are complete.
-NEWEST_TESTS := $(filter-out $(OTHER_TESTS),$(HOT_TESTS)) tests/ground
+NEWEST_TESTS := $(filter-out $(OTHER_TESTS),$(HOT_TESTS)) $(wildcard tests/stores tests/ground)
 
 # A compiler has one thread, and tests of the plain files need none: side by side. What
 # is beside is told when both are done.
@@ -99,7 +99,7 @@ NEWEST_TESTS := $(filter-out $(OTHER_TESTS),$(HOT_TESTS)) tests/ground
 test: ci-deps tools ## all of it, in short form where it is long
 	@mkdir -p build; \
 	$(MAKE) -k --no-print-directory beside JOBS=$(BESIDE) >build/beside.log 2>&1 & beside=$$!; \
-	trap 'kill $$beside; exit 130' INT TERM; \
+	trap 'kill $$beside 2>/dev/null; exit 130' INT TERM; \
 	$(MAKE) --no-print-directory test-installed; installed=$$?; \
 	echo "── meanwhile: style, types, and the plain files"; \
 	wait $$beside; plain=$$?; trap - INT TERM; cat build/beside.log; \
