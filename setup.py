@@ -43,6 +43,7 @@ HOT = [
     "src/geartrain/server/reactor.py",
     "src/geartrain/server/session.py",
     "src/geartrain/server/store_rows.py",
+    "src/geartrain/server/store_writer.py",
     "src/geartrain/server/tls_session.py",
     "src/geartrain/client/channel.py",
     "src/geartrain/client/connection.py",
@@ -56,10 +57,13 @@ HOT = [
     "src/geartrain/worker/job.py",
     "src/geartrain/worker/slot.py",
     "src/geartrain/stores/batch.py",
+    "src/geartrain/stores/lane.py",
     "src/geartrain/stores/postgres_batch.py",
     "src/geartrain/stores/postgres_columns.py",
+    "src/geartrain/stores/sqlite.py",
     "src/geartrain/stores/sqlite_hold.py",
     "src/geartrain/stores/sqlite_log.py",
+    "src/geartrain/stores/sqlite_writer.py",
 ]
 
 #: Matched above, yet left as they are.

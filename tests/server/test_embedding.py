@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -226,6 +227,53 @@ def test_hosted_loop_is_an_event_loop_like_others() -> None:
             client.send(T.ECHO_REQ, b"x")
             assert await client.receive() == (T.ECHO_RES, b"x")
         await asyncio.sleep(0.001)
+
+    run(HostedLoop, story)
+
+
+def test_what_another_thread_calls_is_called_whenever_it_comes() -> None:
+    """Before there is a server, while there is one, and after it has gone."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        seen: list[int] = []
+        done = asyncio.Event()
+
+        def call_all() -> None:
+            for n in range(3000):
+                loop.call_soon_threadsafe(seen.append, n)
+            loop.call_soon_threadsafe(done.set)
+
+        calling = threading.Thread(target=call_all)
+        async with JobServer(LOCAL) as server, dial(server) as client:
+            calling.start()
+            for _ in range(20):
+                client.send(T.ECHO_REQ, b"x")
+                assert await client.receive() == (T.ECHO_RES, b"x")
+        await done.wait()
+        calling.join()
+
+        assert sorted(seen) == list(range(3000))
+        loop.call_soon_threadsafe(done.clear)
+        await asyncio.sleep(0)
+        assert not done.is_set()
+
+    run(HostedLoop, story)
+
+
+def test_call_of_another_thread_can_be_taken_back_and_may_fail() -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        told: list[str] = []
+        loop.set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+        went_on = asyncio.Event()
+        async with JobServer(LOCAL):
+            loop.call_soon_threadsafe(told.append, "never").cancel()
+            loop.call_soon_threadsafe(int, "no number")
+            loop.call_soon_threadsafe(went_on.set)
+            await went_on.wait()
+
+        assert told == ["invalid literal for int() with base 10: 'no number'"]
 
     run(HostedLoop, story)
 

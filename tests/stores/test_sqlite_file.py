@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
@@ -372,25 +373,22 @@ async def test_a_row_removed_behind_our_back_does_not_stop_the_batch(
     assert await one.end(*[job.id for job in jobs]) == [jobs[1].id]
 
 
-class FailingCommit:
-    """A connection whose disk fails at COMMIT, once; before or after it took effect."""
+class FailingCommit(sqlite3.Cursor):
+    """A cursor whose disk fails at COMMIT, once; before or after it took effect."""
 
     def __init__(self, db: sqlite3.Connection, *, kept: bool) -> None:
-        self._db = db
+        super().__init__(db)
         self._kept = kept
         self._armed = True
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._db, name)
-
-    def execute(self, statement: str, *values: object) -> object:
+    def execute(self, statement: str, *values: Any) -> Self:
         if statement == "COMMIT" and self._armed:
             self._armed = False
-            self._db.execute("COMMIT" if self._kept else "ROLLBACK")
+            super().execute("COMMIT" if self._kept else "ROLLBACK")
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR
             raise error
-        return self._db.execute(statement, *values)  # type: ignore[arg-type]
+        return super().execute(statement, *values)
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -402,7 +400,7 @@ async def test_a_disk_that_fails_while_committing_leaves_doubt_that_renewing_end
     await one.add(before, placement=Placement.MINE)
     writer = one.store._writer
     assert writer is not None
-    writer.db = FailingCommit(writer.db, kept=kept)  # type: ignore[assignment]
+    writer._cursor = FailingCommit(writer.db, kept=kept)
     adds, ends = [Add(during, Placement.MINE)], [Ending(before.id)]
 
     with pytest.raises(Ambiguous):

@@ -80,6 +80,8 @@ class Reactor:
         self.interrupted = False
         self._guest = -1
         self._guest_ready = False
+        self._calls = -1
+        self._on_calls: Callable[[], None] | None = None
         self._on_accept = on_accept
         self._on_close = on_close
         self._on_wishes = on_wishes
@@ -154,6 +156,13 @@ class Reactor:
         """Watch an event loop's own poller; ``run`` returns when something is ready there."""
         self._seat(number)
         self._guest = number
+        self._epoll.register(number, IN)
+
+    def watch_calls(self, number: int, on_calls: Callable[[], None]) -> None:
+        """Watch a descriptor by which other threads call; ``on_calls`` does what they want."""
+        self._seat(number)
+        self._calls = number
+        self._on_calls = on_calls
         self._epoll.register(number, IN)
 
     @property
@@ -240,6 +249,9 @@ class Reactor:
                 if listener is not None:
                     self.interrupted = True
                     self._on_accept(listener)
+                elif number == self._calls and self._on_calls is not None:
+                    self._on_calls()
+                    self.interrupted = True
                 elif number == self._guest:
                     self._guest_ready = True
                 elif number == self._bell_number:

@@ -8,25 +8,91 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextvars import Context
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
 _Work = tuple["Answer[Any]", Callable[[], Any]]
 
 
-class Answer(asyncio.Future[T]):
-    """What a call will answer. The call cannot be taken back, so neither can this.
+class Answer(Generic[T]):
+    """What a call will answer: a future that cannot be cancelled, for the call cannot be taken back.
 
     A task that waits for it and is cancelled is cancelled when the answer has come,
-    and can still look at it.
+    and can still look at it. Who waits goes on at once when it comes, not with the
+    loop's next round as with asyncio's own futures, which it is like otherwise.
     """
+
+    _asyncio_future_blocking = False
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._done = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._waiting: list[tuple[Callable[[Answer[T]], object], Context | None]] = []
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Whose threads the waiting are in."""
+        return self._loop
+
+    def done(self) -> bool:
+        """It has come."""
+        return self._done
+
+    def result(self) -> T:
+        """The answer.
+
+        Raises:
+            asyncio.InvalidStateError: it has not come.
+            BaseException: the call failed.
+        """
+        if not self._done:
+            raise asyncio.InvalidStateError("the call is still being carried out")
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._value)
+
+    def settle(self, value: T | None, error: BaseException | None) -> None:
+        """It has come; call it where no task is running."""
+        self._value = value
+        self._error = error
+        self._done = True
+        waiting, self._waiting = self._waiting, []
+        for callback, context in waiting:
+            if context is None:
+                callback(self)
+            else:
+                context.run(callback, self)
+
+    def add_done_callback(
+        self, callback: Callable[[Answer[T]], object], *, context: Context | None = None
+    ) -> None:
+        """Call this when it has come."""
+        if self._done:
+            self._loop.call_soon(callback, self, context=context)
+        else:
+            self._waiting.append((callback, context))
+
+    def remove_done_callback(self, callback: Callable[[Answer[T]], object]) -> int:
+        """Do not call this after all; how many that were."""
+        left = [one for one in self._waiting if one[0] != callback]
+        removed = len(self._waiting) - len(left)
+        self._waiting = left
+        return removed
 
     def cancel(self, msg: object = None) -> bool:
         """Not to be cancelled."""
         return False
+
+    def __await__(self) -> Generator[Answer[T], None, T]:
+        if not self._done:
+            self._asyncio_future_blocking = True
+            yield self
+        return self.result()
 
 
 class Lane:
@@ -35,7 +101,7 @@ class Lane:
     def __init__(self, name: str) -> None:
         self._name = name
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._runner: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -43,22 +109,22 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         # A daemon: a program that fails before it closes the store shall end. What
         # is cut off then has not been answered for.
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
+        self._runner = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._runner.start()
 
     def call(self, function: Callable[[], T]) -> Answer[T]:
         """Have ``function`` called after all calls before; its answer or its error is the future's."""
         assert self._loop is not None, "start() first"
-        future: Answer[T] = Answer(loop=self._loop)
+        future: Answer[T] = Answer(self._loop)
         self._work.put((future, function))
         return future
 
     def stop(self) -> None:
         """End the thread once it has done what it was given. Waits for it."""
-        if self._thread is not None:
+        if self._runner is not None:
             self._work.put(None)
-            self._thread.join()
-            self._thread = None
+            self._runner.join()
+            self._runner = None
 
     def _run(self) -> None:
         assert self._loop is not None
@@ -69,10 +135,10 @@ class Lane:
                 try:
                     answer = function()
                 except BaseException as error:
-                    tell(future.set_exception, error)
+                    tell(future.settle, None, error)
                     del error
                 else:
-                    tell(future.set_result, answer)
+                    tell(future.settle, answer, None)
                     del answer
             except RuntimeError:
                 pass  # the loop is closed: nobody waits any more

@@ -289,7 +289,7 @@ class JobLog:
             lows[spot] = min(id, lows.get(spot, id))
         return sorted([(no, queue, low) for (no, queue), low in lows.items()])
 
-    def write(self, db: sqlite3.Connection, jobs: Sequence[Plain], top: int) -> int:
+    def write(self, db: sqlite3.Cursor, jobs: Sequence[Plain], top: int) -> int:
         """Write down what came and what left; the number of the newest entry, 0 for none.
 
         Call ``cut`` before: what left entries that are cut off need not be told.
@@ -313,20 +313,24 @@ class JobLog:
         return self.last
 
     def _write_entry(
-        self, db: sqlite3.Connection, jobs: Sequence[Plain], top: int, over: list[int]
+        self, db: sqlite3.Cursor, jobs: Sequence[Plain], top: int, over: list[int]
     ) -> None:
         count = len(jobs)
         keys = [job[2] or b"" for job in jobs]
         bodies = [job[3] for job in jobs]
         data = b"".join(keys) + b"".join(bodies)
+        # What is bytes, sqlite3 looks for an adapter of, at some thousand instructions each;
+        # a bytearray it takes as it is.
         row = (
             self.last + 1,
             top,
-            pack(f"<{count}q", *[job[0] for job in jobs]),
-            pack(f"<{count}I", *[job[1] for job in jobs]),
-            pack(f"<{2 * count}I", *[len(key) for key in keys], *[len(body) for body in bodies]),
-            data,
-            pack(f"<{len(over)}q", *over),
+            bytearray(pack(f"<{count}q", *[job[0] for job in jobs])),
+            bytearray(pack(f"<{count}I", *[job[1] for job in jobs])),
+            bytearray(
+                pack(f"<{2 * count}I", *[len(key) for key in keys], *[len(body) for body in bodies])
+            ),
+            bytearray(data),
+            bytearray(pack(f"<{len(over)}q", *over)),
         )
         db.execute(_WRITE, row)
         self.last += 1

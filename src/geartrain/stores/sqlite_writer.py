@@ -58,7 +58,7 @@ _BURY_JOB: Final = (
 _KEYS: Final = 100
 
 
-@dataclass(slots=True)
+@dataclass
 class Changes:
     """What a transaction did, for whoever counts along."""
 
@@ -111,6 +111,10 @@ class SqliteWriter:
 
     def __init__(self, db: sqlite3.Connection, path: Path, wall: Callable[[], float]) -> None:
         self.db = db
+        #: For what every commit asks: a cursor of its own for each would cost as much again.
+        self._cursor = db.cursor()
+        #: The transaction is being committed, and may be durable.
+        self._committing = False
         self.path = path
         self._wall = wall
         #: Numbers of the queues met so far.
@@ -179,39 +183,54 @@ class SqliteWriter:
             Ambiguous: the disk failed while committing.
         """
         changes = Changes() if changes is None else changes
-        db, log, floor, floor_row = self.db, self.log, self.floor, self._floor_row
-        committing = False
+        before = self.floor, self._floor_row
         try:
-            db.execute("BEGIN IMMEDIATE")
-            if self._log_stale:
-                log.load(db)
-                self._log_stale = False
+            self._begin()
             yield changes
-            changes.cut = log.cut()
-            first = log.last + 1
-            changes.entries = first, log.write(db, changes.plain, self.floor)
-            if changes.rows:
-                db.executemany(
-                    _COUNT,
-                    [(q >> 2, q & 3, r, d) for q, (r, d) in changes.rows.items() if r or d],
-                )
-            told = log.entries[-1].top if log.entries else 0
-            if self.floor > max(told, floor_row):
-                db.execute("UPDATE counter SET ready = ? WHERE fn = 0 AND prio = 0", [self.floor])
-                self._floor_row = self.floor
-            committing = True
-            db.execute("COMMIT")
+            self._finish(changes)
         except BaseException as error:
-            self.floor = floor
-            self._floor_row = floor_row
-            self._log_stale = True
-            if changes.functions:
-                self._queues.clear()  # some of these numbers are not given after all
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise explain(error, self.path, committing=committing) from error
+            self._undo(before, changes, error)
             raise
+
+    def _begin(self) -> None:
+        self._committing = False
+        self._cursor.execute("BEGIN IMMEDIATE")
+        if self._log_stale:
+            self.log.load(self.db)
+            self._log_stale = False
+
+    def _finish(self, changes: Changes) -> None:
+        """Write what was gathered, and commit."""
+        cursor, log, floor = self._cursor, self.log, self.floor
+        changes.cut = log.cut()
+        first = log.last + 1
+        changes.entries = first, log.write(cursor, changes.plain, floor)
+        if changes.rows:
+            cursor.executemany(
+                _COUNT,
+                [(q >> 2, q & 3, r, d) for q, (r, d) in changes.rows.items() if r or d],
+            )
+        told = log.entries[-1].top if log.entries else 0
+        if floor > max(told, self._floor_row):
+            cursor.execute("UPDATE counter SET ready = ? WHERE fn = 0 AND prio = 0", [floor])
+            self._floor_row = floor
+        self._committing = True
+        cursor.execute("COMMIT")
+
+    def _undo(self, before: tuple[JobId, int], changes: Changes, error: BaseException) -> None:
+        """Be as before a transaction that failed.
+
+        Raises:
+            StoreError: what failed is SQLite.
+        """
+        self.floor, self._floor_row = before
+        self._log_stale = True
+        if changes.functions:
+            self._queues.clear()  # some of these numbers are not given after all
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
+        if isinstance(error, sqlite3.Error):
+            raise explain(error, self.path, committing=self._committing) from error
 
     def commit(self, todo: Plan, mine: Mapping[JobId, int]) -> Changes:
         """Carry out a batch; fills in ``todo.answers``.
@@ -226,7 +245,20 @@ class SqliteWriter:
             return self._commit(todo, {})
 
     def _commit(self, todo: Plan, mine: Mapping[JobId, int]) -> Changes:
-        with self.transaction() as changes:
+        # As ``transaction``, without what a context manager costs.
+        changes = Changes()
+        before = self.floor, self._floor_row
+        try:
+            self._begin()
+            self._carry_out(todo, mine, changes)
+            self._finish(changes)
+        except BaseException as error:
+            self._undo(before, changes, error)
+            raise
+        return changes
+
+    def _carry_out(self, todo: Plan, mine: Mapping[JobId, int], changes: Changes) -> None:
+        if todo.gives or todo.ends:
             # What is more than forgotten needs a row.
             self._settle_these(
                 [end.id for end in todo.ends if end.dead is not None]
@@ -235,13 +267,12 @@ class SqliteWriter:
             )
             self._end(todo.ends, mine, changes)
             changes.missed = [id for id in changes.missed if id not in todo.elided]
-            for job, end in todo.stillborn:
-                self._bury_unborn(job, end, changes)
-            for give in todo.gives:
-                self._give(give, changes)
-            if todo.adds:
-                self._add(todo, changes)
-        return changes
+        for job, end in todo.stillborn:
+            self._bury_unborn(job, end, changes)
+        for give in todo.gives:
+            self._give(give, changes)
+        if todo.adds:
+            self._add(todo, changes)
 
     def _end(self, ends: Sequence[Ending], mine: Mapping[JobId, int], changes: Changes) -> None:
         db, log = self.db, self.log
