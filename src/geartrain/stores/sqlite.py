@@ -478,7 +478,7 @@ class SqliteStore:
             self._check_open()
             if queue is None or queue.ready == queue.mine:
                 return []
-            queue.lowered = math.inf
+            queue.lowered = ALL
             self._gone.clear()
             while True:
                 below = queue.below(self._cut)
@@ -493,7 +493,7 @@ class SqliteStore:
                 await self._settle_queue(queue)
             jobs = [job for job in found if not (job.id in self._gone or job.id in self._ending)]
             if found:
-                queue.mark = int(min(found[-1].id, queue.lowered))
+                queue.mark = min(found[-1].id, queue.lowered)
             for job in found if len(jobs) < len(found) else ():
                 if job.id in self._ending:
                     # That commit may still fail: the row must not be passed for good.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import Final
 
@@ -28,7 +27,7 @@ class KnownQueue:
         #: Every row up to this id is held: claims begin above.
         self.mark = 0
         #: The oldest row that came to the pool since the present claim began.
-        self.lowered = math.inf
+        self.lowered = ALL
         #: Commits in the log with jobs that nobody held when they came: numbers of their
         #: first and last entry, and the lowest id.
         self.logged: deque[tuple[int, int, int]] = deque()
