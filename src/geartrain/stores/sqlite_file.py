@@ -298,6 +298,13 @@ def migrate(db: sqlite3.Connection, path: Path, steps: list[Migration]) -> None:
 
 def explain(error: sqlite3.Error, path: Path, *, committing: bool = False) -> StoreError:
     """What a SQLite error means to a submitter, and to whoever looks after the disk."""
+    found = _explain(error, path, committing)
+    # Said here too: ``raise ... from`` does not say it where it is compiled.
+    found.__cause__ = error
+    return found
+
+
+def _explain(error: sqlite3.Error, path: Path, committing: bool) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StoreDown(f"disk full: no room for {path}; free some, it goes on by itself")
