@@ -194,7 +194,8 @@ def extensions() -> list[Extension]:
             "--explicit-package-bases",
             *modules,
         ],
-        opt_level="3",
+        # 3 takes twice the time, and a job needs 1 % fewer instructions and no less time.
+        opt_level="2",
         debug_level="0",
         group_name=GROUP,
         multi_file=False,
