@@ -21,7 +21,7 @@ from geartrain.errors import CodecError, ConfigurationError, ProtocolError
 from geartrain.frontends.gear import GearConnection
 from geartrain.frontends.port import Bounds, House
 from geartrain.protocol.commands import COMMANDS
-from geartrain.protocol.packets import encode, encode_request, encode_response, split_body
+from geartrain.protocol.packets import encode, encode_request, encode_response
 from geartrain.protocol.reader import LINE, NOTHING, PacketReader
 from geartrain.server.listener import port_number, split_address
 from geartrain.server.settings import Settings
@@ -74,18 +74,6 @@ def reader(data: bytes) -> None:
     for size in (cut, 1 if len(data) < 500 else 97):
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
         assert _read_stream(pieces) == whole, f"cut into pieces of {size}, something else is read"
-
-
-@target(
-    "the body of a packet, after two bytes of type",
-    allowed=(ProtocolError,),
-    seeds=(b"\x00\x07f\0u\0w",),
-)
-def body(data: bytes) -> None:
-    number = int.from_bytes(data[:2])
-    arguments = split_body(number, data[2:])
-    if arguments:
-        assert b"\0".join(arguments) == data[2:]
 
 
 # ── a server ─────────────────────────────────────────────────────────────────
@@ -292,7 +280,7 @@ def client(data: bytes) -> None:
             connection.receive_data(data[at : at + size])
     finally:
         connection.receive_eof("the end")
-    assert connection.outstanding <= 0
+    assert not connection.receive_eof("once more")
 
 
 @target(

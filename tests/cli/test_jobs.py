@@ -11,7 +11,7 @@ from geartrain.cli.output import GROUPED, LIVE, ORDERED, Printer
 from geartrain.cli.task import Task
 from geartrain.client.connection import ClientConnection
 from geartrain.protocol import commands as c
-from geartrain.protocol.packets import encode_response, split_body
+from geartrain.protocol.packets import encode_response
 from geartrain.protocol.reader import PACKET, PacketReader
 
 
@@ -46,7 +46,7 @@ class Bench:
         self._reader.feed(b"".join(self.connection.data_to_send()))
         found = []
         while self._reader.next() == PACKET:
-            found.append(tuple(split_body(self._reader.number, self._reader.body)))
+            found.append(tuple(self._reader.body.split(b"\0", 2)))
         return found
 
     def say(self, number: int, *arguments: bytes) -> None:

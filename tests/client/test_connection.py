@@ -132,7 +132,7 @@ def test_life_of_a_foreground_job() -> None:
         WorkComplete(b"end"),
     ]
     assert {event.request for event in events if not isinstance(event, Complaint)} == {request}
-    assert connection.outstanding == 0
+    assert connection.receive_eof() == []
 
 
 def test_failures_with_a_stray_nul_or_without_data_are_understood() -> None:
@@ -166,7 +166,7 @@ def test_merged_submissions_get_one_copy_each() -> None:
         (n, WorkData(b"d")) for n in (1, 2, 3)
     ]
     assert sorted(n for n, _ in numbered(events[6:])) == [1, 2, 3]
-    assert connection.outstanding == 0
+    assert connection.receive_eof() == []
 
 
 def test_background_job_is_over_when_it_is_created() -> None:
@@ -174,8 +174,8 @@ def test_background_job_is_over_when_it_is_created() -> None:
     connection.submit(b"f", b"", b"", background=True)
 
     assert connection.receive_data(encode_response(c.JOB_CREATED, b"H:1")) == [created(b"H:1")]
-    assert connection.outstanding == 0
     assert connection.receive_data(encode_response(c.WORK_COMPLETE, b"H:1", b"")) == []
+    assert connection.receive_eof() == []
 
 
 def test_replies_of_every_kind_go_to_their_requests_in_order() -> None:
@@ -250,15 +250,13 @@ def test_server_that_never_answers_the_option_may_refuse_a_job() -> None:
     events = connection.receive_data(encode_response(c.ERROR, b"0", b"Permission denied by ACL\0"))
 
     assert numbered(events) == [(request, Refused("0", "Permission denied by ACL"))]
-    assert connection.outstanding == 0
+    assert connection.receive_eof() == []
 
 
 def test_option_that_nobody_answers_leaves_nothing_outstanding() -> None:
     connection = ClientConnection()
-    assert connection.outstanding == 0
 
-    connection.receive_eof()
-    assert connection.outstanding == connection.unanswered == 0
+    assert connection.receive_eof() == []
 
 
 def test_refusals_are_told_apart_by_their_code() -> None:
@@ -378,7 +376,7 @@ def converse(pieces: list[bytes]) -> list[tuple[int, Event]]:
     events: list[Event] = []
     for piece in pieces:
         events += connection.receive_data(piece)
-    assert connection.outstanding == 0
+    assert connection.receive_eof() == []
     return numbered(events)
 
 

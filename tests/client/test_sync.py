@@ -690,7 +690,7 @@ def test_ctrl_c_leaves_the_client_usable(client: Client, worker: RawWorker) -> N
 
     def interrupt() -> None:
         # Whoever waits has set itself up to lead; more cannot be seen from outside.
-        wait_until(lambda: client.engine.leader == main)
+        wait_until(lambda: client.engine._leader == main)
         signal.pthread_kill(main, signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -702,7 +702,7 @@ def test_ctrl_c_leaves_the_client_usable(client: Client, worker: RawWorker) -> N
     finally:
         thread.join()
         signal.signal(signal.SIGINT, before)
-    assert client.engine.leader == 0
+    assert client.engine._leader == 0
     assert client.do("reverse", "ab") == b"ba"
 
 

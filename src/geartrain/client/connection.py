@@ -256,16 +256,6 @@ class ClientConnection:
         self.unsent_bytes = 0
         return out
 
-    @property
-    def outstanding(self) -> int:
-        """Requests not yet over: unanswered ones, and foreground jobs that run or wait."""
-        return self.unanswered + len(self._tasks)
-
-    @property
-    def unanswered(self) -> int:
-        """Requests whose first reply has not come (our own OPTION_REQ is not counted)."""
-        return len(self._pending) - (1 if self._own_option else 0)
-
     # ── hearing ──────────────────────────────────────────────────────────────
 
     def receive_data(self, data: bytes) -> list[Event]:

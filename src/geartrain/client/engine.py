@@ -88,14 +88,10 @@ class Engine:
         self._held = False
         self.lock = threading.Lock()
         self._connecting = threading.RLock()
+        # The thread that waits for all others, by its ``get_ident()``; 0: none.
         self._leader = 0
         self._followers: list[tuple[Callable[[], object], Any]] = []
         self._waker: tuple[socket.socket, socket.socket] | None = None
-
-    @property
-    def leader(self) -> int:
-        """The thread that waits for all others, by its ``get_ident()``; 0: none."""
-        return self._leader
 
     # ── asking ───────────────────────────────────────────────────────────────
 

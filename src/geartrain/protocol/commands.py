@@ -1,7 +1,7 @@
 """The table of packets: number, name, arguments, and who may send them.
 
-Everything else about a packet's shape is derived from this table, so there is
-no second place to forget. The numbers stand as ``Final`` integers as well,
+What errors and documents say of a packet's shape, and what tests send of too few
+arguments, is derived from this table. The numbers stand as ``Final`` integers as well,
 because compiled code compares those at no cost.
 
 Source: protocol reference, section 1.2 (the C server's command table agrees).

@@ -1,4 +1,4 @@
-"""Packets -> bytes, and the arguments of a body.
+"""Packets -> bytes.
 
 A packet is a twelve-byte header and a body; the body is the arguments joined
 by NUL. Headers for small bodies come from a table, because making one with
@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import struct
 from typing import Final
-
-from geartrain.errors import ProtocolError
-from geartrain.protocol.commands import COMMANDS, command_name
 
 REQUEST: Final = b"\0REQ"
 RESPONSE: Final = b"\0RES"
@@ -64,26 +61,3 @@ def encode_request(number: int, *arguments: bytes) -> bytes:
 def encode_response(number: int, *arguments: bytes) -> bytes:
     """One whole packet from a server."""
     return encode(RESPONSE, number, *arguments)
-
-
-def split_body(number: int, body: bytes) -> list[bytes]:
-    """Cut a body into the arguments its packet type has.
-
-    Raises:
-        ProtocolError: the type is unknown, or there are too few arguments.
-    """
-    row = COMMANDS.get(number)
-    if row is None:
-        raise ProtocolError(f"unknown packet type {number}")
-    count = len(row.arguments)
-    if count == 0:
-        return []
-    # The last argument runs to the end of the body and may hold NUL bytes of
-    # its own, so cut at the first count - 1 only.
-    arguments = body.split(b"\0", count - 1)
-    if len(arguments) < count:
-        raise ProtocolError(
-            f"{command_name(number)} has {len(arguments)} of {count} arguments: "
-            f"want {', '.join(row.arguments)}"
-        )
-    return arguments
