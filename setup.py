@@ -207,6 +207,8 @@ def extensions() -> list[Extension]:
         # A compiler newer than mypyc may warn of things that were fine so far;
         # that is no reason to leave a user without the fast build.
         extension.extra_compile_args = [*extension.extra_compile_args, *flags]
+        # Flags and the list of modules are here: what was compiled before they changed is stale.
+        extension.depends = [*extension.depends, "setup.py"]
     print(f"compiling the hot path: {len(modules)} modules", file=sys.stderr)
     return built
 
