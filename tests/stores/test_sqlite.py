@@ -51,13 +51,13 @@ def recount(store: QueueStore) -> None:
         )
     in_memory = {
         (q.number >> 2, q.number & 3): (q.ready, q.delayed)
-        for q in store._queues.values()
+        for q in store._known.queues.values()
         if q.ready or q.delayed
     }
     assert in_memory == there
-    for queue in store._queues.values():
-        assert queue.mine == sum(number == queue.number for number in store._mine.values())
-    assert -1 not in store._mine.values()
+    for queue in store._known.queues.values():
+        assert queue.mine == sum(number == queue.number for number in store._known.mine.values())
+    assert -1 not in store._known.mine.values()
 
 
 class SqliteContract(StoreContract):
