@@ -16,6 +16,7 @@ import uvloop
 from geartrain.errors import ConfigurationError
 from geartrain.server import JobServer, Settings
 from geartrain.server.loop import HostedLoop
+from geartrain.stores.lane import Lane
 from geartrain.testing import EmbeddedServer, TurnableClock
 from tests.conformance.wire import T, packet
 from tests.support import eventually, patient
@@ -276,6 +277,52 @@ def test_call_of_another_thread_can_be_taken_back_and_may_fail() -> None:
         assert told == ["invalid literal for int() with base 10: 'no number'"]
 
     run(HostedLoop, story)
+
+
+def test_what_a_thread_has_done_when_a_server_stops_is_heard_after_all() -> None:
+    """A task stops the server, and another waits for what came meanwhile."""
+
+    async def story() -> None:
+        lane = Lane("test-lane")
+        lane.start()
+        done = threading.Event()
+
+        async def wait() -> int:
+            return await lane.call(lambda: 7)
+
+        async with JobServer(LOCAL):
+            waiting = asyncio.create_task(wait())
+            await asyncio.sleep(0)
+            lane.call(done.set)
+            lane.call(lambda: None)
+            done.wait()  # the loop is busy here, and hears nothing
+        assert await waiting == 7
+        lane.stop()
+
+    run(HostedLoop, story)
+
+
+def test_call_that_ends_the_program_keeps_no_other_from_being_heard() -> None:
+    heard = threading.Event()
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        async with JobServer(LOCAL):
+            loop.call_soon_threadsafe(interrupt)
+            loop.call_soon_threadsafe(heard.set)
+            await asyncio.sleep(3600)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    async def until_heard() -> None:
+        while not heard.is_set():
+            await asyncio.sleep(0.01)
+
+    with asyncio.Runner(loop_factory=HostedLoop) as runner:
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(story())
+        runner.run(asyncio.wait_for(until_heard(), patient(20.0)))
 
 
 def test_idle_hosted_loop_sleeps() -> None:

@@ -184,7 +184,7 @@ class JobServer:
             self.addresses.append(name if isinstance(name, str) else (name[0], name[1]))
             log.info("listening on %s", addresses_text([self.addresses[-1]]))
         if isinstance(loop, HostedLoop):
-            loop.hosted.host(reactor)
+            loop.host(reactor)
         else:
             loop.add_reader(reactor.fileno(), self._turn)
         self._sweeper = loop.call_later(sweep_seconds(self.settings), self._sweep)
@@ -232,7 +232,7 @@ class JobServer:
                 timer.cancel()
         reactor.send()
         if isinstance(loop, HostedLoop):
-            loop.hosted.leave()
+            loop.leave()
         else:
             loop.remove_reader(reactor.fileno())
         await self._keeping.stop()

@@ -17,6 +17,7 @@ import asyncio
 import contextvars
 import os
 import selectors
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import TypeVarTuple
@@ -32,6 +33,9 @@ class Calls:
     def __init__(self) -> None:
         self._number = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._waiting: deque[asyncio.Handle] = deque()
+        #: No thread writes to a descriptor that is closed, and is somebody else's by then. A
+        #: handler of a signal may call while its own thread does: it is let in twice.
+        self._lock = threading.RLock()
         #: Somebody watches the descriptor, and will answer.
         self.open = False
 
@@ -41,28 +45,42 @@ class Calls:
 
     def make(self, handle: asyncio.Handle) -> bool:
         """Have this called; whether somebody will hear it. From any thread."""
-        self._waiting.append(handle)
-        os.eventfd_write(self._number, 1)
-        return self.open
+        with self._lock:
+            self._waiting.append(handle)
+            if self.open:
+                os.eventfd_write(self._number, 1)
+            return self.open
 
     def hear(self) -> None:
         """The descriptor has become readable: do what was asked for."""
         os.eventfd_read(self._number)
-        self.answer()
+        try:
+            self.answer()
+        except BaseException:
+            # It ends the program, perhaps, but what ends it in order may wait for the others.
+            if self._waiting:
+                os.eventfd_write(self._number, 1)
+            raise
 
     def answer(self) -> None:
-        """Do what was asked for until now."""
+        """Do what was asked for until now. Not to be called by what is a task: it resumes others."""
         for _ in range(len(self._waiting)):
             handle = self._waiting.popleft()
             if not handle.cancelled():
                 handle._run()
 
+    def fall_silent(self) -> None:
+        """Nobody watches the descriptor any more."""
+        with self._lock:
+            self.open = False
+
     def close(self) -> None:
         """Give the descriptor back."""
-        self.open = False
-        if self._number >= 0:
-            os.close(self._number)
-            self._number = -1
+        with self._lock:
+            self.open = False
+            number, self._number = self._number, -1
+            if number >= 0:
+                os.close(number)
 
 
 class HostedSelector(selectors.EpollSelector):
@@ -82,8 +100,7 @@ class HostedSelector(selectors.EpollSelector):
 
     def leave(self) -> None:
         """Wait alone again; call before the reactor is closed."""
-        self._calls.open = False
-        self._calls.answer()
+        self._calls.fall_silent()
         self._reactor = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -101,8 +118,18 @@ class HostedLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._calls = Calls()
-        self.hosted = HostedSelector(self._calls)
-        super().__init__(self.hosted)
+        self._hosted = HostedSelector(self._calls)
+        super().__init__(self._hosted)
+
+    def host(self, reactor: Reactor) -> None:
+        """From now on wait where this reactor waits."""
+        self._hosted.host(reactor)
+
+    def leave(self) -> None:
+        """Wait alone again; call before the reactor is closed."""
+        self._hosted.leave()
+        # Not here: a task calls this, and what it has not heard resumes others.
+        self.call_soon(self._calls.answer)
 
     def call_soon_threadsafe(
         self,
