@@ -45,7 +45,7 @@ def test_workers_become_data_whatever_they_are_called() -> None:
 
 
 def test_a_table_has_headings_and_straight_columns() -> None:
-    text = table([status("a", "long-name\t1000\t0\t1", "f\t1\t0\t22")], bold=False)
+    text = table([status("a", "long-name\t1000\t0\t1", "f\t1\t0\t22")], bold=False, room=80)
 
     assert text == (
         "function   total  running  workers\n"

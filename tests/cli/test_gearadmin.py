@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from geartrain.cli.answers import Answer, table
-from tests.cli.tools import ENVIRON, Server, Tools, command
+from tests.cli.tools import ENVIRON, Server, Tools, command, on_terminal
 from tests.support import free_port, patient
 
 
@@ -102,6 +102,16 @@ def test_watch_asks_again_and_again(tools: Tools) -> None:
     assert watching.poll() is None
 
 
+def test_watch_clears_a_terminal_that_can_be_cleared(tools: Tools) -> None:
+    watch = command("gearadmin", "-h", "127.0.0.1", "-p", str(tools.port), "--watch", "0.05")
+
+    clear = on_terminal(watch, until="workers")
+    dumb = on_terminal(watch, until="workers", term="dumb")
+
+    assert clear.startswith("\x1b[H\x1b[2J")
+    assert "\x1b" not in dumb
+
+
 def test_a_limit_is_set_and_kept(tools: Tools) -> None:
     tools.gearman("-b", "-f", "narrow", "x")
     assert tools.run("gearadmin", "--maxqueue", "narrow", "1").stdout == b"OK\n"
@@ -150,4 +160,4 @@ def test_words_that_nothing_takes_are_refused(tools: Tools, words: tuple[str, ..
 def test_name_gives_no_orders_to_a_terminal() -> None:
     answer = Answer("here", "status", ["a\x1b[31m\x9b1mred\t1\t0\t0"])
 
-    assert "a\\x1b[31m\\x9b1mred  " in table([answer], bold=False)
+    assert "a\\x1b[31m\\x9b1mred  " in table([answer], bold=False, room=80)

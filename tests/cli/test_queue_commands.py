@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.tools import ENVIRON, Done, Tools, command
+from tests.cli.tools import ENVIRON, Done, Tools, command, on_terminal
 from tests.conformance.servers import OURS, Server
 from tests.conformance.wire import T
 from tests.support import patient, wait_until
@@ -170,23 +169,39 @@ def test_what_makes_no_sense_is_named(tools: Tools, words: tuple[str, ...], text
     assert text in done.stderr
 
 
-def test_a_person_sees_a_table(server: Server) -> None:
-    die(server, b"1", b"2")
-    leader, follower = pty.openpty()
-    try:
-        process = subprocess.Popen(
-            command("gearadmin", "-h", "127.0.0.1", "-p", str(server.port), "dead", "list"),
-            stdout=follower, stderr=follower, env={**ENVIRON, "NO_COLOR": "1"},
-        )  # fmt: skip
-        assert process.wait(patient(30)) == 0
-        lines = os.read(leader, 65536).decode().splitlines()
-    finally:
-        os.close(leader)
-        os.close(follower)
+def seen(server: Server, *words: str, columns: int = 80) -> list[str]:
+    """The lines that a person sees."""
+    asked = command("gearadmin", "-h", "127.0.0.1", "-p", str(server.port), *words)
+    return on_terminal(asked, columns).splitlines()
 
-    assert lines[0].split()[:4] == ["handle", "function", "attempts", "died"]
-    assert len(lines) == 3
-    assert "s ago" in lines[1]
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_person_sees_a_table_that_fits(server: Server, columns: int) -> None:
+    handles = die(server, b"1", b"2", name=b"f" + b"o" * 200)
+
+    lines = seen(server, "dead", "list", columns=columns)
+
+    assert lines[0].split()[:2] == ["handle", "function"]
+    assert [line.split()[0] for line in lines[1:]] == handles
+    assert columns < 120 or "s ago" in lines[1]
+    assert "foo" in lines[1]
+    assert "… " in lines[1]
+    assert max(map(len, lines)) <= columns
+    assert listed(Tools(server.port)) == handles
+    assert b"f" + b"o" * 200 in Tools(server.port).run("gearadmin", "dead", "list").stdout
+
+
+def test_a_person_is_told_that_a_list_is_empty_and_a_pipe_is_not(server: Server) -> None:
+    tools = Tools(server.port)
+
+    assert seen(server, "dead", "list") == ["gearadmin: the dead set is empty"]
+    assert seen(server, "job", "list") == ["gearadmin: there are no jobs"]
+    assert seen(server, "job", "list", "--function", "f", "--state", "queued") == [
+        "gearadmin: no job of 'f' that is queued"
+    ]
+    for words in (("dead", "list"), ("job", "list")):
+        done = tools.run("gearadmin", *words)
+        assert (done.status, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_several_servers_are_asked_and_a_job_is_found_where_it_is(tmp_path: Path) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
@@ -114,6 +120,39 @@ class Tools:
                         pipe.close()
                     except BrokenPipeError:
                         pass
+
+
+def on_terminal(
+    words: Sequence[str], columns: int = 80, until: str = "", term: str = "xterm"
+) -> str:
+    """What a person sees of a command: stdout and stderr, on a terminal so wide.
+
+    Args:
+        until: the command is ended when it has written this; empty: it ends by itself.
+    """
+    leader, follower = pty.openpty()
+    fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=follower, stderr=follower,
+        env={**ENVIRON, "NO_COLOR": "1", "TERM": term},
+    )  # fmt: skip
+    os.close(follower)
+    seen = b""
+    deadline = time.monotonic() + patient(30)
+    try:
+        while not until or until.encode() not in seen:
+            if not select.select([leader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError(f"{words}: saw {seen!r}")
+            try:
+                seen += os.read(leader, 65536)
+            except OSError:  # EIO: nobody has it open any more
+                break
+    finally:
+        if until:
+            process.kill()
+        process.wait()
+        os.close(leader)
+    return seen.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
 
 class Server:

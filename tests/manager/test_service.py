@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from geartrain.cli.worker_status import _table
+from geartrain.cli.worker_status import table
 from geartrain.client.sync import Client
 from tests.manager.running import Running
 from tests.support import patient
@@ -182,7 +182,7 @@ def test_the_table_counts_what_processes_that_are_gone_have_done() -> None:
         "crashes": 1, "processes": [process],
     }  # fmt: skip
 
-    head, _, row = _table(status, bold=False).splitlines()
+    head, _, row = table(status, bold=False, room=80).splitlines()
 
     assert head == "a (pid 6): working, 1 process, 0 running, 5 jobs done, 1 crash"
     assert row.split() == ["a/1", "7", "idle", "1", "0", "0", "-", "-", "1m01s", "48M"]

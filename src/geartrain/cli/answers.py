@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from geartrain.cli.table import GAP, LEAST, cells, fit, pad
+
 #: Names of the columns, where an answer is a table of tab-separated columns.
 COLUMNS: Final = {
     "status": ("function", "total", "running", "workers"),
@@ -73,8 +75,12 @@ def plain(answers: Sequence[Answer]) -> str:
     return text
 
 
-def table(answers: Sequence[Answer], bold: bool) -> str:
-    """A list with headings and straight columns, for people; anything else as in ``plain``."""
+def table(answers: Sequence[Answer], bold: bool, room: int) -> str:
+    """A list with headings and straight columns, for people; anything else as in ``plain``.
+
+    Args:
+        room: columns of the terminal. Names are cut to it, numbers and handles are not.
+    """
     operation = answers[0].operation
     if not answers[0].is_list:
         return plain(answers)
@@ -87,7 +93,7 @@ def table(answers: Sequence[Answer], bold: bool) -> str:
     else:
         headings = list(COLUMNS[operation])
         rows = [line.split("\t") for line in merge(answers)]
-    return _align(headings, rows, bold)
+    return align(headings, rows, bold, room)
 
 
 def data(answers: Sequence[Answer]) -> object:
@@ -147,24 +153,35 @@ def _workers(answers: Sequence[Answer]) -> list[Worker]:
     return [Worker(answer.server, line) for answer in answers for line in answer.lines]
 
 
-def _align(headings: list[str], rows: list[list[str]], bold: bool) -> str:
+#: Half of a handle is none.
+_WHOLE: Final = ("handle", "pid")
+
+
+def align(headings: Sequence[str], rows: list[list[str]], bold: bool, room: int) -> str:
+    """Rows below their headings, in straight columns that fit ``room``; one column is as it is."""
     # A name may hold any bytes; on a terminal some of them would be orders.
     rows = [[_CONTROLS.sub(_spelled, cell) for cell in row] for row in rows]
-    widths = [len(heading) for heading in headings]
+    wishes = [cells(heading) for heading in headings]
     for row in rows:
-        for at, cell in enumerate(row[: len(widths)]):
-            widths[at] = max(widths[at], len(cell))
+        for at, cell in enumerate(row[: len(wishes)]):
+            wishes[at] = max(wishes[at], cells(cell))
     numeric = [
         at > 0 and bool(rows) and all(len(row) > at and row[at].isdecimal() for row in rows)
         for at in range(len(headings))
     ]
+    stiff = [
+        numeric[at] or len(headings) == 1 or heading in _WHOLE
+        for at, heading in enumerate(headings)
+    ]
+    least = [
+        wish if stiff[at] else min(wish, max(LEAST, cells(headings[at])))
+        for at, wish in enumerate(wishes)
+    ]
+    widths = fit(wishes, least, room)
     lines = []
-    for row in [headings, *rows]:
-        cells = [
-            cell.rjust(widths[at]) if numeric[at] else cell.ljust(widths[at])
-            for at, cell in enumerate(row[: len(widths)])
-        ]
-        lines.append("  ".join(cells).rstrip())
+    for row in [list(headings), *rows]:
+        made = [pad(cell, widths[at], numeric[at]) for at, cell in enumerate(row[: len(widths)])]
+        lines.append((" " * GAP).join(made).rstrip())
     if bold:
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
     return "".join(f"{line}\n" for line in lines)

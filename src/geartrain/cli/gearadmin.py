@@ -102,7 +102,8 @@ class Admin:
             due = time.monotonic() + self._asked.watch
             text, well = self._round(addresses)
             if self._asked.watch and self._live:
-                text = f"\x1b[H\x1b[2J{time.strftime('%H:%M:%S')}\n{text}"
+                clear = "\x1b[H\x1b[2J" if terminal.can_move(1) else ""
+                text = f"{clear}{time.strftime('%H:%M:%S')}\n{text}"
             terminal.write_all(1, text.encode("utf-8", "surrogateescape"))
             if not self._asked.watch:
                 return 0 if well else 1
@@ -141,7 +142,7 @@ class Admin:
             found[good[0].operation] = answers.data(good)
             return ""
         if self._live:
-            return answers.table(good, terminal.likes_colour(1))
+            return answers.table(good, terminal.likes_colour(1), terminal.width(1))
         return answers.plain(good)
 
     def _json(self, found: dict[str, object]) -> str:

@@ -104,7 +104,7 @@ class Client:
         if settings.progress:
             from geartrain.cli.progress import Progress
 
-            live = terminal.is_terminal(2)
+            live = terminal.can_move(2)
             self.progress = Progress(
                 lambda data: terminal.write_all(2, data), live, time.monotonic()
             )

@@ -17,10 +17,11 @@ from geartrain.cli import terminal
 from geartrain.cli.asking import Asker, Found, Refused, in_lines, word
 from geartrain.cli.gearadmin_options import Call
 from geartrain.cli.options import UsageError, whole
+from geartrain.cli.table import GAP, fit, pad
 from geartrain.errors import GearmanError
 from geartrain.transport.address import Address
 
-#: Columns of a list: in a pipe all of them, on a terminal those with a width.
+#: Columns of a list: in a pipe all of them, on a terminal those with a width; 0: what there is.
 DEAD: Final = (
     ("handle", 0), ("function", 16), ("unique", None), ("priority", None), ("size", None),
     ("attempts", 8), ("died", 9), ("worker", None), ("reason", 0),
@@ -31,6 +32,10 @@ JOBS: Final = (
     ("worker", 0),
 )  # fmt: skip
 Columns = Sequence[tuple[str, int | None]]
+#: On a narrow terminal these go, the first one first, rather than that all say nothing.
+_LEAVE: Final = ("attempts", "submitted", "died", "worker", "state", "reason")
+#: These are cut where there is no room for the whole, down to what still says something.
+_SUPPLE: Final = {"server": 16, "function": 12, "worker": 12, "reason": 16}
 
 #: What a server says about a handle that it does not know.
 _UNKNOWN: Final = "UNKNOWN_JOB"
@@ -70,14 +75,19 @@ class Commands:
         self._json = "json" in call.parsed
         self._live = terminal.is_terminal(1)
         self._several = len(self._asker.addresses) > 1
+        #: Longest name of a server.
+        self._server = max(len(str(address)) for address in self._asker.addresses)
 
     # ── lists ────────────────────────────────────────────────────────────────
 
     def list_all(self, verb: str, columns: Columns) -> bool:
         """All there are, of every server; True if every server answered."""
         limit = whole(self._parsed, "limit", 0)
-        out = Lines(columns, self._json, self._live, self._several)
+        if self._several:
+            columns = [("server", self._server), *columns]
+        out = Lines(columns, self._json, self._live)
         well = True
+        none = True
         left = limit
         for address in self._asker.addresses:
             try:
@@ -85,6 +95,7 @@ class Commands:
                     if self._several:
                         found = {"server": str(address), **found}
                     out.write(found)
+                    none = False
                     left -= 1
                     if limit and left == 0:
                         out.close()
@@ -92,7 +103,20 @@ class Commands:
             except GearmanError as error:
                 well = self._complain(address, error)
         out.close()
+        if none and well and self._live:
+            # Beside the list, not in it: a person wonders about silence, a program counts lines.
+            terminal.say("gearadmin", self._nothing(verb))
         return well
+
+    def _nothing(self, verb: str) -> str:
+        """In words, that a list is empty."""
+        parsed = self._parsed
+        of = f" of {parsed.last('function')!r}" if "function" in parsed else ""
+        state = f" that is {parsed.last('state')}" if "state" in parsed else ""
+        behind = f" behind {parsed.last('after')}" if "after" in parsed else ""
+        if verb == "dead list":
+            return f"no dead job{of}{behind}" if of or behind else "the dead set is empty"
+        return f"no job{of}{state}{behind}" if of or state or behind else "there are no jobs"
 
     def export(self) -> bool:
         """Objects with bodies, one a line."""
@@ -258,15 +282,14 @@ class Commands:
 class Lines:
     """Rows, written as they come.
 
-    On a terminal the width of a column is set before its rows are known; what is longer
-    than that pushes the rest aside.
+    On a terminal the widths are set before the rows are known; what is longer is cut.
     """
 
-    def __init__(self, columns: Columns, as_json: bool, live: bool, several: bool) -> None:
-        self._columns = [("server", 16), *columns] if several else list(columns)
+    def __init__(self, columns: Columns, as_json: bool, live: bool) -> None:
+        self._columns = columns
         self._json = as_json
         self._live = live
-        self._headed = False
+        self._shown: list[tuple[str, int]] = []
         self._pending: list[str] = []
         self._size = 0
 
@@ -275,9 +298,9 @@ class Lines:
         if self._json:
             text = json.dumps(found)
         elif self._live:
-            if not self._headed:
+            if not self._shown:
                 self._head(found)
-            text = self._row([(key, _for_people(key, found.get(key, "")), w) for key, w in self._columns])  # fmt: skip
+            text = self._row({key: _for_people(key, found.get(key, "")) for key, _ in self._shown})
         else:
             text = "\t".join(_for_pipe(found.get(key, "")) for key, _ in self._columns)
         self._pending.append(text)
@@ -293,22 +316,41 @@ class Lines:
         self._size = 0
 
     def _head(self, first: Found) -> None:
-        self._headed = True
         # A handle's length is the server's: all are as long as the first.
-        self._columns = [
-            (key, len(str(first.get(key, ""))) if key == "handle" else width)
-            for key, width in self._columns
-        ]
-        text = self._row([(key, key, width) for key, width in self._columns])
+        self._shown = layout(self._columns, len(str(first.get("handle", ""))), terminal.width(1))
+        text = self._row({key: key for key, _ in self._shown})
         _print(f"\x1b[1m{text}\x1b[0m" if terminal.likes_colour(1) else text)
 
-    def _row(self, cells: Sequence[tuple[str, str, int | None]]) -> str:
-        shown = [
-            text.rjust(width) if key in ("size", "attempts") else text.ljust(width)
-            for key, text, width in cells
-            if width is not None
-        ]
-        return "  ".join(shown).rstrip()
+    def _row(self, said: Found) -> str:
+        shown = [pad(said[key], width, key in ("size", "attempts")) for key, width in self._shown]
+        return (" " * GAP).join(shown).rstrip()
+
+
+def layout(columns: Columns, handle: int, room: int) -> list[tuple[str, int]]:
+    """Which columns a terminal shows, and how wide.
+
+    Args:
+        columns: those there are; the last one takes what is left.
+        handle: length of a handle, which is never cut: it is there to be copied.
+        room: columns of the terminal.
+    """
+    wishes = {key: width for key, width in columns if width is not None}
+    wishes["handle"] = handle
+    if wishes["function"] < room // 5:
+        wishes["function"] = room // 5
+    last = columns[-1][0]
+    wishes[last] = _SUPPLE[last]
+    least = {key: min(width, _SUPPLE.get(key, width)) for key, width in wishes.items()}
+    for key in _LEAVE:
+        if sum(least.values()) + GAP * (len(least) - 1) <= room:
+            break
+        if key in least:
+            del wishes[key], least[key]
+    if last in wishes:
+        used = sum(wishes.values()) + GAP * (len(wishes) - 1)
+        wishes[last] += max(0, room - used)
+    widths = fit(list(wishes.values()), list(least.values()), room)
+    return list(zip(wishes, widths, strict=True))
 
 
 def _print(text: str) -> None:

@@ -33,7 +33,7 @@ def run(call: Call) -> int:
     dry = "dry-run" in call.parsed
     try:
         total = asyncio.run(count_of(source))
-        bar = Bar(total, terminal.is_terminal(2))
+        bar = Bar(total, terminal.can_move(2))
         try:
             if dry:
                 report = asyncio.run(survey(source, watch=bar.show))

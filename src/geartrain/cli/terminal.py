@@ -42,8 +42,12 @@ def is_terminal(fd: int) -> bool:
 
 def likes_colour(fd: int) -> bool:
     """Whether it is a terminal that wants colour."""
-    environ = os.environ
-    return is_terminal(fd) and "NO_COLOR" not in environ and environ.get("TERM", "") != "dumb"
+    return can_move(fd) and "NO_COLOR" not in os.environ
+
+
+def can_move(fd: int) -> bool:
+    """Whether it is a terminal whose lines can be written anew."""
+    return is_terminal(fd) and os.environ.get("TERM", "") != "dumb"
 
 
 def width(fd: int) -> int:

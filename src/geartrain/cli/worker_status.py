@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from geartrain.cli import terminal
+from geartrain.cli.table import GAP, LEAST, cells, fit, pad
 from geartrain.errors import ConfigurationError
 from geartrain.manager.status import ask, ask_all
 
@@ -47,8 +48,8 @@ def show(names: Sequence[str], socket: str, as_json: bool) -> str:
         live = terminal.is_terminal(1)
         return json.dumps(found, indent=2 if live else None, ensure_ascii=False) + "\n"
     if terminal.is_terminal(1):
-        bold = terminal.likes_colour(1)
-        return "\n".join(_table(one, bold) for one in found)
+        bold, room = terminal.likes_colour(1), terminal.width(1)
+        return "\n".join(table(one, bold, room) for one in found)
     return "".join("\t".join(row) + "\n" for one in found for row in map(_plain, one["processes"]))
 
 
@@ -61,7 +62,8 @@ def _plain(process: Mapping[str, Any]) -> list[str]:
     return [str(process[key]) for key in keys]
 
 
-def _table(manager: Mapping[str, Any], bold: bool) -> str:
+def table(manager: Mapping[str, Any], bold: bool, room: int) -> str:
+    """For people: a line about the manager, and its processes in columns that fit ``room``."""
     rows = [
         [
             str(p["name"]), str(p["pid"]), str(p["state"]), str(p["jobs"]), str(p["failures"]),
@@ -72,7 +74,9 @@ def _table(manager: Mapping[str, Any], bold: bool) -> str:
         for p in manager["processes"]
     ]  # fmt: skip
     texts = {0, 2, 6}
-    widths = [max(len(row[at]) for row in [_COLUMNS, *rows]) for at in range(len(_COLUMNS))]
+    wishes = [max(cells(row[at]) for row in [_COLUMNS, *rows]) for at in range(len(_COLUMNS))]
+    least = [min(wish, LEAST) if at in (0, 6) else wish for at, wish in enumerate(wishes)]
+    widths = fit(wishes, least, room)
     jobs = manager["ended"]["jobs"] + sum(p["jobs"] for p in manager["processes"])
     crashes = manager["crashes"]
     running = sum(p["running"] for p in manager["processes"])
@@ -82,11 +86,11 @@ def _table(manager: Mapping[str, Any], bold: bool) -> str:
         + (f", {_count(crashes, 'crash', 'es')}" if crashes else "")
     ]
     for row in [list(_COLUMNS), *rows]:
-        cells = [
-            cell.ljust(width) if at in texts else cell.rjust(width)
+        made = [
+            pad(cell, width, at not in texts)
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
+        lines.append((" " * GAP).join(made).rstrip())
     if bold:
         lines[1] = f"\x1b[1m{lines[1]}\x1b[0m"
     return "\n".join(lines) + "\n"
