@@ -117,6 +117,7 @@ def assert_pure(wheel: Path) -> None:
     assert "geartrain/py.typed" in names
     assert any(name.endswith("share/man/man8/gearmand.8") for name in names)
     assert any(name.endswith("share/zsh/site-functions/_gearman-worker") for name in names)
+    assert any(name.endswith("share/fish/vendor_completions.d/gearman.fish") for name in names)
     assert not [name for name in names if name.endswith(tuple(EXTENSION_SUFFIXES))]
 
 

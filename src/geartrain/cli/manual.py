@@ -2,7 +2,7 @@
 
     python -m geartrain.cli.manual FOLDER
 
-writes ``docs/man/*.1`` and ``completion/{bash,zsh}/*`` below FOLDER. They are kept in
+writes ``docs/man/*.1`` and ``completion/{bash,zsh,fish}/*`` below FOLDER. They are kept in
 the repository, so that building a wheel needs no step for them; a test holds them to
 the tables.
 """
@@ -215,6 +215,48 @@ def zsh_completion(tool: Tool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def fish_completion(tool: Tool) -> str:
+    """Completions for fish."""
+    kinds = {
+        FILE: " -r -F",
+        FOLDER: " -x -a '(__fish_complete_directories)'",
+        HOST: " -x -a '(__fish_print_hostnames)'",
+    }
+    start = f"complete -c {tool.name}"
+    lines = ["# Made by geartrain.cli.manual from the option table: change that."]
+    if tool.operands not in (COMMAND, FILE):
+        lines.append(f"{start} -f")
+    for option in tool.table:
+        names = "".join(
+            f" -l {name[2:]}" if name.startswith("--") else f" -s {name[1:]}"
+            for name in option.names
+        )
+        # What may have no value is completed with one only behind an equals sign.
+        value = kinds.get(option.takes, " -x") if option.metavar and not option.optional else ""
+        lines.append(f"{start}{names}{value} -d {_fish_text(option.help)}")
+    if tool.operands == COMMAND:
+        lines.append(f"{start} -a '(__fish_complete_command)'")
+    for first in dict.fromkeys(command.words[0] for command in tool.commands):
+        there = [command for command in tool.commands if command.words[0] == first]
+        alone = f" -d {_fish_text(there[0].help)}" if len(there[0].words) == 1 else ""
+        lines.append(f"{start} -n __fish_use_subcommand -a {first}{alone}")
+        further = [command for command in there if command.words[1:]]
+        begun = f"__fish_seen_subcommand_from {first}"
+        if not further and "HANDLE" not in there[0].spelling:
+            lines.append(f"{start} -n '{begun}' -F")
+        words = " ".join(command.words[1] for command in further)
+        for command in further:
+            lines.append(
+                f"{start} -n '{begun}; and not __fish_seen_subcommand_from {words}'"
+                f" -a {command.words[1]} -d {_fish_text(command.help)}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _fish_text(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def files() -> dict[str, str]:
     """All that is made: path below the repository, and text."""
     made = {}
@@ -222,6 +264,7 @@ def files() -> dict[str, str]:
         made[f"docs/man/{tool.name}.1"] = man_page(tool)
         made[f"completion/bash/{tool.name}"] = bash_completion(tool)
         made[f"completion/zsh/_{tool.name}"] = zsh_completion(tool)
+        made[f"completion/fish/{tool.name}.fish"] = fish_completion(tool)
     return made
 
 

@@ -14,7 +14,14 @@ import sys
 from typing import Any, Final
 
 from geartrain.cli.gearmand import build_parser
-from geartrain.cli.manual import Tool, bash_completion, man_page, write, zsh_completion
+from geartrain.cli.manual import (
+    Tool,
+    bash_completion,
+    fish_completion,
+    man_page,
+    write,
+    zsh_completion,
+)
 from geartrain.cli.options import ANY, FILE, HOST, Option
 from geartrain.server import settings as s
 from geartrain.server.function_policies import KEYS
@@ -82,13 +89,18 @@ def tool() -> Tool:
     )
 
 
+#: By whom the files say that they are made.
+_OF_TOOLS: Final = "geartrain.cli.manual"
+_OURS: Final = "geartrain.cli.server_manual"
+
+
 def page_of_section_8() -> str:
     """The man page: a daemon's stands in section 8."""
     first, rest = man_page(tool()).split("\n.SH", 1)
     first = first.replace("GEARMAND 1 ", "GEARMAND 8 ").replace(
         "User Commands", "System Administration"
     )
-    first = first.replace("geartrain.cli.manual", "geartrain.cli.server_manual")
+    first = first.replace(_OF_TOOLS, _OURS)
     return f"{first}\n.SH{rest}"
 
 
@@ -193,15 +205,15 @@ def reference() -> str:
 def files() -> dict[str, str]:
     """All that is made: path below the repository, and text."""
     made = tool()
+    completion = {
+        "completion/bash/gearmand": bash_completion(made),
+        "completion/zsh/_gearmand": zsh_completion(made),
+        "completion/fish/gearmand.fish": fish_completion(made),
+    }
     return {
         "docs/man/gearmand.8": page_of_section_8(),
         "docs/reference/gearmand-settings.md": reference(),
-        "completion/bash/gearmand": bash_completion(made).replace(
-            "geartrain.cli.manual", "geartrain.cli.server_manual"
-        ),
-        "completion/zsh/_gearmand": zsh_completion(made).replace(
-            "geartrain.cli.manual", "geartrain.cli.server_manual"
-        ),
+        **{name: text.replace(_OF_TOOLS, _OURS) for name, text in completion.items()},
     }
 
 
