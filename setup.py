@@ -42,6 +42,8 @@ HOT = [
     "src/geartrain/frontends/*.py",
     "src/geartrain/server/reactor.py",
     "src/geartrain/server/session.py",
+    "src/geartrain/server/store_batch.py",
+    "src/geartrain/server/store_commit.py",
     "src/geartrain/server/store_rows.py",
     "src/geartrain/server/store_writer.py",
     "src/geartrain/server/tls_session.py",
