@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -42,6 +44,9 @@ async def test_what_a_call_raises_is_raised_where_it_is_awaited(lane: Lane) -> N
         await answer
     with pytest.raises(OSError, match="the disk"):
         answer.result()
+    await asyncio.sleep(0)
+    with pytest.raises(asyncio.InvalidStateError, match="whoever waited for it was told"):
+        answer.result()
     assert await lane.call(lambda: 1) == 1  # and the lane goes on
 
 
@@ -56,7 +61,7 @@ async def test_whoever_waits_goes_on_before_anything_else_in_the_loop(lane: Lane
     waiting = asyncio.create_task(wait())
     await asyncio.sleep(0)
 
-    asyncio.get_running_loop().call_soon(lambda: answer.settle(1, None))
+    asyncio.get_running_loop().call_soon(answer.settle)
     asyncio.get_running_loop().call_soon(order.append, "queued before")
     await waiting
 
@@ -126,7 +131,8 @@ async def test_callbacks_are_called_once_and_can_be_taken_back() -> None:
     answer.add_done_callback(never)
     assert answer.remove_done_callback(never) == 1
     assert not answer.cancel()
-    answer.settle("a", None)
+    answer.value = "a"
+    answer.settle()
     answer.add_done_callback(note)  # too late: with the next round
     assert heard == ["a"]
     await asyncio.sleep(0)
@@ -154,6 +160,34 @@ async def test_lane_does_not_keep_what_it_was_given() -> None:
 
     assert await asyncio.to_thread(Body.gone.wait, 5.0)
     lane.stop()
+
+
+async def test_error_of_a_call_leaves_no_circle(lane: Lane) -> None:
+    """gearmand collects none, and with the frames that a traceback knows would stay what is in them."""
+
+    class LostError(Exception):
+        pass
+
+    def fail() -> None:
+        raise LostError
+
+    async def ask() -> None:
+        answer = lane.call(fail)
+        await answer
+
+    gc.disable()
+    try:
+        gone = []
+        for call in (ask, lambda: asyncio.shield(asyncio.ensure_future(ask()))):
+            try:
+                await call()
+            except LostError as error:
+                gone.append(weakref.ref(error))
+            await lane.call(int)  # the lane has let go of the call before
+            await asyncio.sleep(0)
+        assert [one() for one in gone] == [None, None]
+    finally:
+        gc.enable()
 
 
 async def _of(answer: Answer[int] | Answer[bool]) -> int:

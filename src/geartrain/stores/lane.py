@@ -31,8 +31,9 @@ class Answer(Generic[T]):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._done = False
-        self._value: T | None = None
-        self._error: BaseException | None = None
+        #: What the call returned, or raised: written by who carries it out, before ``settle``.
+        self.value: T | None = None
+        self.error: BaseException | None = None
         self._waiting: list[tuple[Callable[[Answer[T]], object], Context | None]] = []
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
@@ -43,30 +44,50 @@ class Answer(Generic[T]):
         """It has come."""
         return self._done
 
+    def cancelled(self) -> bool:
+        """Never."""
+        return False
+
+    def exception(self) -> BaseException | None:
+        """What the call failed with, if it did.
+
+        Raises:
+            asyncio.InvalidStateError: it has not come.
+        """
+        if not self._done:
+            raise asyncio.InvalidStateError("the call is still being carried out")
+        return self.error
+
     def result(self) -> T:
         """The answer.
 
         Raises:
-            asyncio.InvalidStateError: it has not come.
+            asyncio.InvalidStateError: it has not come, or was an error that somebody waited for.
             BaseException: the call failed.
         """
         if not self._done:
             raise asyncio.InvalidStateError("the call is still being carried out")
-        if self._error is not None:
-            raise self._error
-        return cast("T", self._value)
+        if self.error is not None:
+            raise self.error
+        return cast("T", self.value)
 
-    def settle(self, value: T | None, error: BaseException | None) -> None:
+    def settle(self) -> None:
         """It has come; call it where no task is running."""
-        self._value = value
-        self._error = error
         self._done = True
         waiting, self._waiting = self._waiting, []
-        for callback, context in waiting:
+        told = False
+        while waiting:
+            callback, context = waiting.pop(0)
             if context is None:
                 callback(self)
             else:
                 context.run(callback, self)
+            del callback
+            told = True
+        if told and self.error is not None:
+            # Its traceback knows the frames of those who waited, and these know this. With
+            # them the jobs would stay that were to be written, for nobody collects circles.
+            self.error = asyncio.InvalidStateError("it failed, as whoever waited for it was told")
 
     def add_done_callback(
         self, callback: Callable[[Answer[T]], object], *, context: Context | None = None
@@ -133,13 +154,10 @@ class Lane:
             future, function = work
             try:
                 try:
-                    answer = function()
+                    future.value = function()
                 except BaseException as error:
-                    tell(future.settle, None, error)
-                    del error
-                else:
-                    tell(future.settle, answer, None)
-                    del answer
+                    future.error = error
+                tell(future.settle)
             except RuntimeError:
                 pass  # the loop is closed: nobody waits any more
             # Not to keep a large body alive until the next call.

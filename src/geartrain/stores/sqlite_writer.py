@@ -228,7 +228,12 @@ class SqliteWriter:
         if changes.functions:
             self._queues.clear()  # some of these numbers are not given after all
         if self.db.in_transaction:
-            self.db.execute("ROLLBACK")
+            try:
+                self.db.execute("ROLLBACK")
+            except sqlite3.Error as refused:
+                # Whoever begins the next one finds it open, fails, and tries this again.
+                if not isinstance(error, sqlite3.Error):
+                    error = refused
         if isinstance(error, sqlite3.Error):
             raise explain(error, self.path, committing=self._committing) from error
 
