@@ -86,6 +86,18 @@ WRONG: list[tuple[str, Callable[[], object]]] = [
     ("fn = 5", lambda: Worker().add_function("f", 5)),
     ("timeout = -4", lambda: Worker().add_function("f", print, timeout=-4)),
     ("on = 'OSError'", lambda: Retry(on="OSError")),
+    ("exceptions = 'no': want True or False", lambda: Client(exceptions="no")),
+    ("exceptions = 0: want True or False", lambda: geartrain.AsyncClient(exceptions=0)),  # type: ignore[arg-type]
+    ("require_worker = 'no'", lambda: Client(require_worker="no")),
+    ("require_worker = None", lambda: geartrain.AsyncClient(require_worker=None)),  # type: ignore[arg-type]
+    ("multiplex = 'no'", lambda: geartrain.AsyncWorker(multiplex="no")),  # type: ignore[arg-type]
+    ("burst = 'no'", lambda: offering().work(burst="no")),
+    ("signals = 'no'", lambda: offering().work(signals="no")),
+    ("ordered = 'no'", lambda: client.map("f", [b""], ordered="no")),
+    ("graceful = 'no'", lambda: geartrain.AdminClient().shutdown(graceful="no")),  # type: ignore[arg-type]
+    ("pure = 'no'", lambda: Executor(key=b"k" * 32, pure="no")),
+    (r"TLS\(verify='no'\): want True or False", lambda: geartrain.TLS(verify="no")),  # type: ignore[arg-type]
+    (r"TLS\(check_hostname=0\)", lambda: geartrain.TLS(check_hostname=0)),  # type: ignore[arg-type]
     ("limits = \\['x'\\]", lambda: max_queue_line("f", ["x"])),  # type: ignore[list-item]
 ]
 
@@ -98,7 +110,11 @@ def test_a_wrong_argument_is_named_at_the_call(reason: str, call: Callable[[], o
 
 @pytest.mark.parametrize(
     ("reason", "options"),
-    [("window = 0", {"window": 0}), ("no option 'uniq'", {"uniq": 1})],
+    [
+        ("window = 0", {"window": 0}),
+        ("no option 'uniq'", {"uniq": 1}),
+        ("ordered = 'no'", {"ordered": "no"}),
+    ],
 )
 async def test_asyncio_refuses_the_same(reason: str, options: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError), match=reason):

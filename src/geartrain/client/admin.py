@@ -23,7 +23,7 @@ from geartrain.client.answers import (
 )
 from geartrain.client.connection import ClientConnection
 from geartrain.client.events import EchoReply, Event, LineReply, Lost, Unanswered
-from geartrain.client.options import Seconds, seconds_of
+from geartrain.client.options import Seconds, flag_of, seconds_of
 from geartrain.errors import (
     ConfigurationError,
     GearmanError,
@@ -177,8 +177,9 @@ class AdminClient:
 
     def shutdown(self, *, graceful: bool = False) -> None:
         """Have the server end (servers before 1.1.15, and ours where that is allowed)."""
+        said = "shutdown graceful" if flag_of(graceful, "graceful") else "shutdown"
         try:
-            self._lines("shutdown graceful" if graceful else "shutdown")
+            self._lines(said)
         except ServerUnavailable:
             pass  # gone before the answer was out
 

@@ -36,6 +36,7 @@ from geartrain.client.options import (
     apply_options,
     bytes_of,
     check_many,
+    flag_of,
     handle_bytes_of,
     handle_of,
     limit_of,
@@ -91,13 +92,13 @@ class AsyncClient:
         self._timeout = seconds_of(timeout)
         self.submit_timeout = limit_of(submit_timeout, "submit_timeout")
         self._retry = retry_of(retry)
-        self._require_worker = require_worker
+        self._require_worker = flag_of(require_worker, "require_worker")
         self.engine = AsyncEngine(
             self.servers,
             Routing(self.servers, routing),
             limit_of(connect_timeout, "connect_timeout"),
             client_context(tls),
-            exceptions,
+            flag_of(exceptions, "exceptions"),
         )
 
     # ── the four verbs ───────────────────────────────────────────────────────
@@ -194,7 +195,7 @@ class AsyncClient:
         **options: Unpack[SubmitOptions],
     ) -> AsyncIterator[bytes]:
         """The results of one function over many workloads; see ``Client.map``."""
-        check_many(workloads, window, "workloads")
+        check_many(workloads, window, "workloads", ordered)
         return flow(
             workloads,
             lambda workload: self.hand_in(function, bytes_of(workload), options, False, None),

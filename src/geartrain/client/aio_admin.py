@@ -26,7 +26,7 @@ from geartrain.client.answers import (
 )
 from geartrain.client.connection import ClientConnection
 from geartrain.client.events import EchoReply, Event, LineReply
-from geartrain.client.options import Seconds, seconds_of
+from geartrain.client.options import Seconds, flag_of, seconds_of
 from geartrain.client.routing import Routing
 from geartrain.errors import GearmanTimeout, JobNotFound, ProtocolError, ServerUnavailable
 from geartrain.transport.address import Address
@@ -118,8 +118,9 @@ class AsyncAdminClient:
 
     async def shutdown(self, *, graceful: bool = False) -> None:
         """Have the server end, where it allows that."""
+        said = "shutdown graceful" if flag_of(graceful, "graceful") else "shutdown"
         try:
-            await self._lines("shutdown graceful" if graceful else "shutdown")
+            await self._lines(said)
         except ServerUnavailable:
             pass  # gone before the answer was out
 

@@ -186,6 +186,17 @@ def text_of(value: object, name: str) -> str:
     return value
 
 
+def flag_of(value: object, name: str) -> bool:
+    """A setting that is on or off. ``"no"``, from some file, would be true.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} = {shortened(value)}: want True or False")
+    return value
+
+
 def check_function(name: object) -> None:
     """Refuse what cannot be the name of a function.
 
@@ -246,11 +257,12 @@ def shortened(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def check_many(items: object, window: object, name: str) -> None:
+def check_many(items: object, window: object, name: str, ordered: object) -> None:
     """Refuse at the call what a generator would find out later.
 
     Raises:
-        TypeError, ValueError: ``items`` cannot be gone through, or there is no such window.
+        TypeError, ValueError: ``items`` cannot be gone through, there is no such window, or
+            ``ordered`` is neither on nor off.
     """
     if not isinstance(items, (Iterable, AsyncIterable)):
         raise TypeError(f"{name} = {shortened(items)}: want an iterable of them")
@@ -258,6 +270,7 @@ def check_many(items: object, window: object, name: str) -> None:
         raise TypeError(f"{name} = {shortened(items)}: want an iterable of them, not a single one")
     if not isinstance(window, int) or window < 1:
         raise ValueError(f"window = {window!r}: want 1 or more")
+    flag_of(ordered, "ordered")
 
 
 def no_function(name: object) -> Exception:

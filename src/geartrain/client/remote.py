@@ -128,7 +128,7 @@ class RemoteFunction(Generic[V]):
         **options: Unpack[SubmitOptions],
     ) -> Iterator[Any]:
         """The results over many values, as they are asked for; see ``Client.map``."""
-        check_many(values, window, "values")
+        check_many(values, window, "values", ordered)
         workloads = map(self.codec.encode, values)
         results = self._client.map(self.name, workloads, window=window, ordered=ordered, **options)
         return map(self.codec.decode, results)
@@ -174,7 +174,7 @@ class AsyncRemoteFunction(Generic[V]):
         **options: Unpack[SubmitOptions],
     ) -> AsyncIterator[Any]:
         """The results over many values, as they are asked for; see ``Client.map``."""
-        check_many(values, window, "values")
+        check_many(values, window, "values", ordered)
         workloads = _encoded(values, self.codec.encode)
         results = self._client.map(self.name, workloads, window=window, ordered=ordered, **options)
         return _decoded(results, self.codec.decode)

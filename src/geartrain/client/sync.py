@@ -37,6 +37,7 @@ from geartrain.client.options import (
     apply_options,
     bytes_of,
     check_many,
+    flag_of,
     handle_bytes_of,
     handle_of,
     limit_of,
@@ -132,13 +133,13 @@ class Client:
         self._timeout = seconds_of(timeout)
         self.submit_timeout = limit_of(submit_timeout, "submit_timeout")
         self._retry = retry_of(retry)
-        self._require_worker = require_worker
+        self._require_worker = flag_of(require_worker, "require_worker")
         self.engine = Engine(
             self.servers,
             Routing(self.servers, routing),
             limit_of(connect_timeout, "connect_timeout"),
             client_context(tls),
-            exceptions,
+            flag_of(exceptions, "exceptions"),
         )
         _clients.add(self)
 
@@ -269,7 +270,7 @@ class Client:
         """
         from geartrain.client.flow import flow
 
-        check_many(workloads, window, "workloads")
+        check_many(workloads, window, "workloads", ordered)
         return flow(
             self.engine,
             workloads,

@@ -19,7 +19,13 @@ from concurrent.futures import Executor, Future
 from logging import getLogger
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
-from geartrain.client.options import BY_WORKLOAD, PriorityLike, SubmitOptions, priority_of
+from geartrain.client.options import (
+    BY_WORKLOAD,
+    PriorityLike,
+    SubmitOptions,
+    flag_of,
+    priority_of,
+)
 from geartrain.client.sync import Client
 from geartrain.client.waiting import Task
 from geartrain.errors import ConfigurationError, GearmanError, JobException
@@ -109,7 +115,7 @@ class GearmanExecutor(Executor):
         self._client = Client(servers, namespace=namespace, tls=tls, retry=retry)
         self._function = function
         self._options: SubmitOptions = {"priority": priority}
-        self._pure = pure
+        self._pure = flag_of(pure, "pure")
         if pure:
             self._options["unique"] = BY_WORKLOAD
         self._max_pending = max_pending

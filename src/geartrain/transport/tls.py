@@ -29,6 +29,9 @@ class TLS(Value):
         verify: check the other side's certificate. Off is for fleets made with
             libgearman, which never checks (protocol reference, 7).
         check_hostname: the certificate must be for the host we asked for.
+
+    Raises:
+        ConfigurationError: ``verify`` or ``check_hostname`` is neither on nor off.
     """
 
     __slots__ = ("ca_file", "cert_file", "check_hostname", "key_file", "verify")
@@ -42,6 +45,9 @@ class TLS(Value):
         verify: bool = True,
         check_hostname: bool = True,
     ) -> None:
+        for name, value in (("verify", verify), ("check_hostname", check_hostname)):
+            if not isinstance(value, bool):
+                raise ConfigurationError(f"TLS({name}={value!r}): want True or False")
         self.ca_file: Final = ca_file
         self.cert_file: Final = cert_file
         self.key_file: Final = key_file

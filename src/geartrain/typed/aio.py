@@ -60,7 +60,7 @@ class AsyncFunction(Generic[P, R]):
         ordered: bool = True,
     ) -> AsyncIterator[R]:
         """The results for many arguments, one each, as they are asked for; see ``Function.map``."""
-        check_many(arguments, window, "arguments")
+        check_many(arguments, window, "arguments", ordered)
         return flow(arguments, lambda one: self._submit((one,), {}), window, ordered)
 
     def starmap(
@@ -72,7 +72,7 @@ class AsyncFunction(Generic[P, R]):
         ordered: bool = True,
     ) -> AsyncIterator[R]:
         """As ``map``, where each item has all arguments of a call."""
-        check_many(arguments, window, "arguments")
+        check_many(arguments, window, "arguments", ordered)
         return flow(arguments, lambda args: self._submit(args, {}), window, ordered)
 
     def options(self, **options: Unpack[AllOptions]) -> AsyncFunction[P, R]:

@@ -131,7 +131,7 @@ class Function(Generic[P, R]):
         Raises:
             JobFailed: at the first result that failed; the rest is dropped.
         """
-        check_many(arguments, window, "arguments")
+        check_many(arguments, window, "arguments", ordered)
         from geartrain.client.flow import flow
 
         engine = self.call.home.client.engine
@@ -141,7 +141,7 @@ class Function(Generic[P, R]):
         self, arguments: Iterable[tuple[Any, ...]], /, *, window: int = 256, ordered: bool = True
     ) -> Iterator[R]:
         """As ``map``, where each item has all arguments of a call."""
-        check_many(arguments, window, "arguments")
+        check_many(arguments, window, "arguments", ordered)
         from geartrain.client.flow import flow
 
         engine = self.call.home.client.engine

@@ -13,7 +13,7 @@ from inspect import isasyncgen, isasyncgenfunction, iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from geartrain.client.options import Seconds, count_of, limit_of, seconds_of, text_of
+from geartrain.client.options import Seconds, count_of, flag_of, limit_of, seconds_of, text_of
 from geartrain.codecs import CodecLike
 from geartrain.errors import ConfigurationError, StopWorker
 from geartrain.transport.address import Servers
@@ -75,7 +75,7 @@ class AsyncWorker:
         self.concurrency = concurrency
         self.context: Any = None
         self.functions = Functions(self.namespace)
-        self._multiplex = multiplex
+        self._multiplex = flag_of(multiplex, "multiplex")
         self._worker_id = "_".join(text_of(worker_id or "", "worker_id").split())
         self._grace = seconds_of(grace, "grace") or 0.0
         self._connect_timeout = limit_of(connect_timeout, "connect_timeout")
@@ -151,6 +151,8 @@ class AsyncWorker:
         if not len(self.functions):
             raise ConfigurationError("a worker without functions: add one before work()")
         count_of(max_jobs, "max_jobs")
+        flag_of(burst, "burst")
+        flag_of(signals, "signals")
         seconds = seconds_of(max_time, "max_time")
         deadline = None if seconds is None else time.monotonic() + seconds
         self._loop = asyncio.get_running_loop()

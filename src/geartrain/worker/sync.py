@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from geartrain.client.options import Seconds, count_of, limit_of, seconds_of, text_of
+from geartrain.client.options import Seconds, count_of, flag_of, limit_of, seconds_of, text_of
 from geartrain.codecs import CodecLike, codec_of
 from geartrain.errors import ConfigurationError, StopWorker
 from geartrain.transport.address import Servers
@@ -191,6 +191,8 @@ class Worker:
         if not len(self.functions):
             raise ConfigurationError("a worker without functions: add one before work()")
         count_of(max_jobs, "max_jobs")
+        flag_of(burst, "burst")
+        flag_of(signals, "signals")
         seconds = seconds_of(max_time, "max_time")
         deadline = None if seconds is None else time.monotonic() + seconds
         if self.pool == "process":
