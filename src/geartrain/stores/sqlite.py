@@ -45,6 +45,7 @@ from geartrain.stores.port import (
     Traits,
 )
 from geartrain.stores.sqlite_claiming import Claiming
+from geartrain.stores.sqlite_file import shrink
 from geartrain.stores.sqlite_hold import held_of, hold, let_go
 from geartrain.stores.sqlite_looking import Looking
 from geartrain.stores.sqlite_queue import ALL
@@ -248,4 +249,8 @@ class SqliteStore(Claiming, Looking):
         if writer is not None and writer.log.entries:
             await self._settle(ALL, SETTLE_IDLE)
             return True
-        return await self._write(SqliteWriter.tidy)
+        more = await self._write(SqliteWriter.tidy)
+        # What was read and written in busier times is in the file, and the system has it too.
+        await self._write(lambda writer: shrink(writer.db))
+        await self._read(shrink)
+        return more

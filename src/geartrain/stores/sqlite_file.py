@@ -296,6 +296,11 @@ def migrate(db: sqlite3.Connection, path: Path, steps: list[Migration]) -> None:
         db.execute("COMMIT")
 
 
+def shrink(db: sqlite3.Connection) -> None:
+    """Forget the pages that are in memory and as they are in the file."""
+    db.execute("PRAGMA shrink_memory").fetchall()
+
+
 def explain(error: sqlite3.Error, path: Path, *, committing: bool = False) -> StoreError:
     """What a SQLite error means to a submitter, and to whoever looks after the disk."""
     found = _explain(error, path, committing)
