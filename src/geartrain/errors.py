@@ -180,7 +180,10 @@ class DecodeError(CodecError):
 
 
 class JobFailed(GearmanError):
-    """The worker reported WORK_FAIL.
+    """WORK_FAIL: the worker reported a failure, or the server gave the job up.
+
+    The packet has no room for a reason. The server gives a job up when its worker was lost,
+    or its time was over, once too often, and says so in its log; a cancelled job ends like that too.
 
     Attributes:
         function: name of the function.
@@ -203,7 +206,9 @@ class JobFailed(GearmanError):
         self.unique = unique
         self.task = task
         super().__init__(
-            message or f"{function or 'the job'} {handle} failed: the worker sent WORK_FAIL"
+            message
+            or f"{function or 'the job'} {handle} failed without a reason (WORK_FAIL): its worker "
+            f"called it failed, it was cancelled, or the server gave it up, as its log then says"
         )
 
 

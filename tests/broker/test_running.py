@@ -196,6 +196,44 @@ def test_job_is_given_out_so_often_and_then_it_has_failed(retries: int, attempts
     assert mind.worker().grab() is None
 
 
+@pytest.mark.parametrize("end", ["leave", "cant_do", "late"])
+def test_a_job_that_the_server_gives_up_is_noted_with_the_reason(end: str) -> None:
+    mind = Mind(job_retries=2)
+    handle = mind.join().submit(b"f")
+    for _ in range(2):
+        worker = mind.worker(b"f", seconds=5.0 if end == "late" else 0.0)
+        assert worker.grab() is not None
+        if end == "leave":
+            worker.leave()
+        elif end == "cant_do":
+            worker.cant_do(b"f")
+        else:
+            mind.pass_time(6.0)
+
+    [told] = mind.broker.take_surrenders()
+
+    assert (told.handle, told.function, told.attempts) == (handle, b"f", 2)
+    assert (
+        told.reason
+        == {
+            "leave": "the worker's connection was lost",
+            "cant_do": "the worker took back that it can do the function",
+            "late": "its time limit was over",
+        }[end]
+    )
+    assert mind.broker.take_surrenders() == []
+
+
+def test_a_job_that_its_worker_calls_failed_is_not_given_up_by_the_server(mind: Mind) -> None:
+    handle = mind.join().submit(b"f")
+    worker = mind.worker(b"f")
+    worker.grab()
+
+    worker.finish(handle, kind=FAIL)
+
+    assert mind.broker.take_surrenders() == []
+
+
 def test_without_a_limit_a_job_is_given_out_for_ever() -> None:
     mind = Mind(job_retries=-1)
     client = mind.join()

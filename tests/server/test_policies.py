@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from geartrain import Client, JobFailed
 from geartrain.testing import EmbeddedServer
 from tests.conformance.servers import OURS, Server
 from tests.conformance.wire import T, Wire, packet
@@ -373,3 +374,34 @@ def test_a_job_that_has_just_died_is_known_to_be_dead(dial: Dial, tmp_path: Path
             )
             wire.receive()
             assert json.loads(wire.read_line())["state"] == "dead"
+
+
+def test_jobs_that_the_server_gives_up_are_told_in_its_log_and_their_clients_what_that_may_be(
+    dial: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    with EmbeddedServer(job_retries=1) as server:
+        client = Client(server.address)
+        tasks = [client.submit("f", b"x") for _ in range(7)]
+        wire = dial(server)
+        wire.send(T.SET_CLIENT_ID, b"weak")
+        wire.can_do(b"f")
+        handles = []
+        for _ in tasks:
+            wire.send(T.GRAB_JOB)
+            handles.append(wire.receive().body.split(b"\0")[0].decode())
+        wire.close()
+
+        with pytest.raises(JobFailed, match=r"without a reason \(WORK_FAIL\): its worker called"):
+            tasks[0].result(timeout=patient(10))
+        with pytest.raises(JobFailed):
+            tasks[-1].result(timeout=patient(10))
+        wait_until(lambda: "more jobs" in caplog.text)
+        client.close()
+
+    told = [record.getMessage() for record in caplog.records if "given up" in record.getMessage()]
+    assert told[0] == (
+        f"{handles[0]} of f was given up after one attempt: the worker's connection was lost"
+        " (127.0.0.1 weak)"
+    )
+    assert told[-1] == "2 more jobs were given up with them"
+    assert len(told) == 6

@@ -28,7 +28,7 @@ from geartrain.broker import (
     timekeeping,
     windows,
 )
-from geartrain.broker.graveyard import Burial
+from geartrain.broker.graveyard import Burial, Surrender
 from geartrain.broker.handles import HandleMaker
 from geartrain.broker.policies import Policies
 from geartrain.broker.state import Counters, Rules, State
@@ -306,6 +306,12 @@ class Broker:
         burials = self.state.burials
         self.state.burials = []
         return burials
+
+    def take_surrenders(self) -> list[Surrender]:
+        """Jobs that were given up, for people to be told."""
+        surrenders = self.state.surrenders
+        self.state.surrenders = []
+        return surrenders
 
     def take_postponed(self) -> list[Postponement]:
         """Jobs that the store is to keep back for a time."""

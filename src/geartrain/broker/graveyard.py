@@ -1,4 +1,4 @@
-"""The dead set of a server without a store: jobs that were given up, kept in memory, up to a bound.
+"""Jobs that were given up; and the dead set of a server without a store: in memory, up to a bound.
 
 They are gone when the server ends, as all its jobs are. When there is no more room,
 those that have been dead for longest make way, and are counted.
@@ -45,6 +45,25 @@ class Burial:
         self.died = died
         self.body = b""
         self.stored = False
+
+
+class Surrender:
+    """The server has given a job up, for a reason of its own; its clients hear a bare WORK_FAIL.
+
+    Attributes:
+        attempts: how often it was given out.
+        reason: what befell the last one, for people.
+        worker: the last one: address and client id.
+    """
+
+    def __init__(
+        self, handle: bytes, function: bytes, attempts: int, reason: str, worker: bytes
+    ) -> None:
+        self.handle = handle
+        self.function = function
+        self.attempts = attempts
+        self.reason = reason
+        self.worker = worker
 
 
 class Graveyard:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from geartrain.broker import progress
 from geartrain.broker.dispatch import line_up
-from geartrain.broker.graveyard import Burial
+from geartrain.broker.graveyard import Burial, Surrender
 from geartrain.broker.paging import page_out, unload
 from geartrain.broker.policies import EXCEPTION, FAIL, TIMEOUT
 from geartrain.broker.state import State
@@ -77,14 +77,25 @@ def lose(state: State, job: Job, outcome: int) -> None:
             return
         if policy.dead and job.background:
             bury(state, job, b"timed out" if outcome == TIMEOUT else b"worker lost", worker)
-        progress.fail(state, job)
+        _surrender(state, job, worker, outcome)
         return
     retries = state.rules.job_retries
     final = outcome == TIMEOUT and state.rules.fail_on_timeout
     if final or (retries >= 0 and job.attempts >= max(1, retries)):
-        progress.fail(state, job)
+        _surrender(state, job, worker, outcome)
         return
     again(state, job, 0.0)
+
+
+def _surrender(state: State, job: Job, worker: Peer, outcome: int) -> None:
+    """Give a job up that no worker has called failed. Its clients cannot be told why."""
+    if outcome == TIMEOUT:
+        reason = "its time limit was over"
+    elif worker.gone:
+        reason = "the worker's connection was lost"
+    else:
+        reason = "the worker took back that it can do the function"
+    surrender(state, job, worker, reason)
 
 
 def _take_back(state: State, job: Job) -> Peer:
@@ -132,6 +143,13 @@ def _postpone(state: State, job: Job, pause: float) -> None:
     job.state = STORING
     job.function.storing += 1
     page_out(state, job)
+
+
+def surrender(state: State, job: Job, worker: Peer, reason: str) -> None:
+    """The server gives a job up, and notes why: WORK_FAIL, which clients hear, has no room for it."""
+    name = worker.address + b" " + worker.client_id
+    state.surrenders.append(Surrender(job.handle, job.function.name, job.attempts, reason, name))
+    progress.fail(state, job)
 
 
 def bury(state: State, job: Job, reason: bytes, worker: Peer) -> None:

@@ -21,6 +21,7 @@ from geartrain.broker.paging import (
     uncount,
     unplace,
 )
+from geartrain.broker.retrying import surrender
 from geartrain.broker.state import State
 from geartrain.broker.tables import (
     KEPT,
@@ -239,7 +240,7 @@ def fetched(state: State, fetch: Fetch, workload: bytes | None) -> None:
     if workload is None:
         progress.take_off(state, job)
         peer.assign(fetch.ticket, None)
-        progress.fail(state, job)
+        surrender(state, job, peer, "its workload is not in the queue any more")
         return
     state.fetched += len(workload)
     # Only for the answer: the store has it, should it be wanted again.

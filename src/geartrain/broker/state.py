@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from geartrain.broker.graveyard import Burial, Graveyard
+from geartrain.broker.graveyard import Burial, Graveyard, Surrender
 from geartrain.broker.handles import HandleMaker
 from geartrain.broker.policies import Policies
 from geartrain.broker.queues import AlarmClock
@@ -211,6 +211,8 @@ class State:
         #: Jobs that were answered for and are to be stored by ``later_due``, on the steady clock.
         self.later: list[Job] = []
         self.later_due = FOR_EVER
+        #: Jobs that were given up since somebody last looked; whoever tells people empties it.
+        self.surrenders: list[Surrender] = []
         #: The dead set, if it is not in the store.
         self.graveyard = Graveyard()
         #: Lines of which more is to be asked for.

@@ -42,6 +42,7 @@ from geartrain.server.loop import HostedLoop
 from geartrain.server.reactor import ACCEPTS, Reactor
 from geartrain.server.session import Session
 from geartrain.server.settings import Settings
+from geartrain.server.surrenders import tell_surrenders
 from geartrain.server.tls_context import tls_context, verification
 from geartrain.server.tls_session import LOOK_SECONDS, Door
 
@@ -170,6 +171,7 @@ class JobServer:
             self._wall,
             self._steady,
             self._keeping.wished,
+            lambda: tell_surrenders(self.broker.take_surrenders()),
         )
         self._reactor = reactor
         if context is not None:

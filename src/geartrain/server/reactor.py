@@ -47,6 +47,7 @@ class Reactor:
         on_close: called with a session that has ended.
         on_wishes: called when the broker wants something of the store, after the
             answers of that moment have been sent.
+        on_surrenders: called when the broker has given jobs up.
         max_output_bytes: answers waiting for one peer at which it is disconnected, not
             counting the two largest parts of them: nobody is cut off for one large
             packet that takes its time, nor for one behind another.
@@ -63,6 +64,7 @@ class Reactor:
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
         on_wishes: Callable[[], None] | None = None,
+        on_surrenders: Callable[[], None] | None = None,
     ) -> None:
         self.house = house
         self.broker: Broker = house.broker
@@ -85,6 +87,7 @@ class Reactor:
         self._on_accept = on_accept
         self._on_close = on_close
         self._on_wishes = on_wishes
+        self._on_surrenders = on_surrenders
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._bell_number = self.bell.fileno()
@@ -299,6 +302,8 @@ class Reactor:
             self._relieve()
         if self.broker.state.wishes:
             self._wish()
+        if self.broker.state.surrenders and self._on_surrenders is not None:
+            self._on_surrenders()
 
     def _relieve(self) -> None:
         """Read again from those who submit, if there is room for more."""
