@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from geartrain.broker import explaining
-from geartrain.broker.explaining import span, why
+from geartrain.broker.explaining import span, stored_of, why
 from geartrain.broker.policies import INTERVAL, Policies, Policy
 from tests.broker import mind as m
 from tests.broker.mind import Mind
@@ -49,7 +49,7 @@ def test_a_job_behind_others_while_all_workers_are_busy() -> None:
 
     assert said(mind, handle) == [
         "3 jobs of its own line go before it.",
-        "1 job of this function with a priority above low go first.",
+        "1 job of this function with a priority above low goes first.",
         "2 workers can do it here, and all of them have a job.",
         "1 client waits for it.",
     ]
@@ -147,6 +147,20 @@ def test_jobs_that_wait_behind_what_is_only_in_the_store() -> None:
     assert said(pool.mind, handle)[0] == (
         "Older jobs of its line are only in the store; it comes after them."
     )
+
+
+def test_a_job_in_the_store_with_or_without_others_of_its_line_in_memory() -> None:
+    pool = Pool(idle=0)
+    pool.put(*numbers(0, 10))
+    function = pool.mind.broker.state.functions[b"f"]
+
+    def first() -> str:
+        return stored_of(pool.mind.broker.state, function, m.NORMAL)[0]
+
+    assert first() == "It waits in the store."
+    pool.mind.worker()
+    pool.claim()
+    assert first() == "It waits in the store, behind what of its line is in memory."
 
 
 def test_a_long_line_is_not_counted_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

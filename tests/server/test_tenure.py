@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from geartrain.broker.tables import Job
@@ -183,9 +185,22 @@ async def test_rows_of_the_dead_are_freed_and_looked_for_at_once(
     assert b.said() == []
 
 
-async def test_look_that_fails_is_repeated(b: Holder, world: MemoryWorld) -> None:
+async def test_look_that_fails_is_repeated_and_told_once(
+    b: Holder, world: MemoryWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> int:
+        return sum(one.levelno >= logging.WARNING for one in caplog.records)
+
     world.down = "cut off"
-    assert await b.tenure.look() <= 0.5
+    for _ in range(3):
+        assert await b.tenure.look() <= 0.5
+    assert told() == 1
+
+    world.down = ""
+    await b.tenure.look()
+    world.down = "cut off again"
+    await b.tenure.look()
+    assert told() == 2
 
 
 # ── a new lease ──────────────────────────────────────────────────────────────

@@ -95,8 +95,9 @@ def _queued(state: State, job: Job) -> list[str]:
 def stored_of(state: State, function: Function, priority: int) -> list[str]:
     """What a ready job waits for that is not in memory."""
     where = "in the file of memory://" if state.rules.spills else "in the store"
-    said = [f"It waits {where}, behind what of its line is in memory."]
     length = function.line(priority).live
+    behind = ", behind what of its line is in memory" if length else ""
+    said = [f"It waits {where}{behind}."]
     if function.tails is not None:
         length += function.tails[priority].length
     said.append(f"Its line has {_count(length, 'job', 'jobs')}.")
@@ -133,7 +134,8 @@ def queue_of(state: State, function: Function, priority: int) -> list[str]:
     if higher:
         than = PRIORITY_NAMES[priority] if priority != NORMAL else "normal"
         jobs = _count(higher, "job", "jobs")
-        said.append(f"{jobs} of this function with a priority above {than} go first.")
+        go = "goes" if higher == 1 else "go"
+        said.append(f"{jobs} of this function with a priority above {than} {go} first.")
     if function.workers == 0:
         said.append(f"No worker that is connected here can do {_text(function.name)}.")
         return said

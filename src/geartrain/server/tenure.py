@@ -86,6 +86,8 @@ class Tenure:
         self._well_at = steady()
         #: That heartbeats fail was said.
         self._silent = False
+        #: That looks for the dead fail was said.
+        self._blind = False
         self._rebase(lease)
 
     def _rebase(self, lease: Lease) -> None:
@@ -148,8 +150,12 @@ class Tenure:
             try:
                 freed = await self._store.adopt()
             except StoreError as error:
-                log.warning("cannot look for dead servers: %s", error)
+                # Twice a second: told once, until it has succeeded again.
+                level = logging.DEBUG if self._blind else logging.WARNING
+                log.log(level, "cannot look for dead servers: %s", error)
+                self._blind = True
             else:
+                self._blind = False
                 if freed:
                     log.warning("%d jobs of servers that are gone went to the pool", freed)
                     self._freed()

@@ -39,13 +39,13 @@ class Leases(Session):
     async def _first_lease(self, db: Db, takeover: bool) -> Lease:
         async with db.transaction():
             await db.execute(f"SELECT pg_advisory_xact_lock({OPENING_LOCK})".encode())
-            for id, connected, left in await ask_in(db, sql.NAMESAKES, {"server": self._server}):
+            for id, connected in await ask_in(db, sql.NAMESAKES, {"server": self._server}):
                 # A server that was killed is back before its lease has ended:
                 # its session is gone, so nobody lives who could have this name.
                 if connected and not takeover:
                     raise StoreRefused(
-                        f"a server called {self._server!r} has this queue open; give this one "
-                        f"another name, stop that one, or take over ({left:.0f} s to its end)"
+                        f"a server called {self._server!r} has this queue open, and lives; give "
+                        f"this one another name (--server-name), or stop that one"
                     )
                 await ask_in(db, sql.END_LEASES, {"ids": int8s([id])})
             self._me = await self._make_lease(db)

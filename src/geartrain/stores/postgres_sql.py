@@ -285,8 +285,7 @@ FUNCTIONS: Final = numbered("SELECT no, tenant, name FROM gt_function WHERE no >
 #: A server of this name that lives, and whether its session does.
 NAMESAKES: Final = numbered("""
     SELECT l.id, EXISTS (SELECT 1 FROM pg_stat_activity a
-                         WHERE a.pid = l.pid AND a.backend_start = l.started),
-           extract(epoch FROM expires - now())::float8
+                         WHERE a.pid = l.pid AND a.backend_start = l.started)
     FROM gt_lease l WHERE server = :server AND state = 'live' AND expires > now()""")
 NEW_LEASE: Final = numbered("""
     INSERT INTO gt_lease (server, state, ttl, expires, pid, started)
