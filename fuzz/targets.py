@@ -13,6 +13,7 @@ from geartrain.broker.broker import Broker
 from geartrain.broker.handles import HandleMaker
 from geartrain.broker.invariants import check
 from geartrain.broker.state import Rules
+from geartrain.broker.tables import Peer
 from geartrain.cli import gearman_options, lines, options
 from geartrain.cli.gearmand import build_parser, read_settings
 from geartrain.client.connection import ClientConnection
@@ -82,6 +83,10 @@ def reader(data: bytes) -> None:
 class _House(House):
     def shut_down(self, graceful: bool) -> None:
         pass
+
+    def turn_away(self, peer: Peer, text: str) -> None:
+        assert peer.number >= 0
+        assert "TLS" in text
 
 
 def _house() -> _House:

@@ -37,9 +37,15 @@ with the numbers, and the way out.
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class GearmanError(Exception):
     """The root of everything geartrain raises on purpose."""
+
+
+#: What TLS begins with: a handshake, as who calls says it, and an alert, as who is called does.
+TLS_STARTS: Final = (b"\x16\x03", b"\x15\x03")
 
 
 class ConfigurationError(GearmanError, ValueError):
@@ -54,14 +60,23 @@ class ProtocolError(GearmanError):
 
 
 class BadMagic(ProtocolError):
-    """A packet that begins with neither magic: where the next one begins is unknown."""
+    """A packet that begins with neither magic: where the next one begins is unknown.
+
+    Attributes:
+        found: what there was in its place.
+        is_tls: the other side speaks TLS, and this one does not.
+    """
 
     code = "INVALID_MAGIC"
 
     def __init__(self, found: bytes) -> None:
         self.found = found
+        self.is_tls = found.startswith(TLS_STARTS)
         super().__init__(
-            f"expected a packet that begins with \\0REQ or \\0RES, found {found!r}; "
+            "the other side speaks TLS, and this connection is plain: have both speak it "
+            "(gearmand --ssl; --ssl or tls=True of clients and workers), or neither"
+            if self.is_tls
+            else f"expected a packet that begins with \\0REQ or \\0RES, found {found!r}; "
             f"is the peer speaking Gearman, and without TLS?"
         )
 

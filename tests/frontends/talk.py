@@ -9,6 +9,7 @@ from geartrain.broker.broker import Broker
 from geartrain.broker.handles import HandleMaker
 from geartrain.broker.invariants import check
 from geartrain.broker.state import Rules
+from geartrain.broker.tables import Peer
 from geartrain.frontends.gear import GearConnection
 from geartrain.frontends.port import Bounds, House, Question
 
@@ -32,9 +33,13 @@ class TalkHouse(House):
     def __init__(self, broker: Broker, bounds: Bounds) -> None:
         super().__init__(broker, bounds)
         self.questions: list[Question] = []
+        self.turned_away: list[tuple[Peer, str]] = []
 
     def ask(self, question: Question) -> None:
         self.questions.append(question)
+
+    def turn_away(self, peer: Peer, text: str) -> None:
+        self.turned_away.append((peer, text))
 
     def shut_down(self, graceful: bool) -> None:
         self.asked = graceful

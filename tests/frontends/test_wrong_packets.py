@@ -166,3 +166,27 @@ def test_function_of_8191_bytes_is_a_function(talk: Talk) -> None:
     handle = client.submit(name)
 
     assert worker.grab() == [handle, name, b"w"]
+
+
+def test_who_speaks_tls_to_a_plain_port_is_closed_at_once_and_told_of(talk: Talk) -> None:
+    client = talk.join()
+
+    client.say(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03")
+
+    [(number, body)] = client.heard()
+    assert number == c.ERROR
+    assert isinstance(body, bytes)
+    assert body.startswith(b"INVALID_MAGIC\0the other side speaks TLS")
+    assert client.connection.closing
+    [(peer, text)] = talk.house.turned_away
+    assert peer is client.connection
+    assert "gearmand --ssl" in text
+
+
+def test_noise_that_is_no_tls_is_not_told_of(talk: Talk) -> None:
+    client = talk.join()
+
+    client.say(b"\0XYZ" + bytes(20))
+
+    assert client.connection.closing
+    assert talk.house.turned_away == []

@@ -62,7 +62,11 @@ lines = st.tuples(
     st.one_of(
         st.sampled_from([b"status", b"maxqueue f 1 2 3", b""]),
         st.binary(max_size=30).filter(
-            lambda line: not line.startswith(b"\0") and b"\n" not in line and line[-1:] != b"\r"
+            lambda line: (
+                not line.startswith((b"\0", b"\x16\x03", b"\x15\x03"))
+                and b"\n" not in line
+                and line[-1:] != b"\r"
+            )
         ),
     ),
 )
@@ -191,6 +195,20 @@ def test_wrong_magic_is_found_as_soon_as_it_shows(data: bytes) -> None:
 
     assert caught.value.code == "INVALID_MAGIC"
     assert data.startswith(caught.value.found)
+
+
+@pytest.mark.parametrize("cuts", [[1], [2, 1], [100]])
+def test_tls_is_told_from_a_line_by_its_first_bytes(cuts: list[int]) -> None:
+    hello = b"\x16\x03\x01\0\x05\x01\n\n\n\n"
+
+    with pytest.raises(BadMagic, match="the other side speaks TLS") as caught:
+        read(hello, cuts)
+    with pytest.raises(BadMagic) as later:
+        read(b"status\n" + hello, cuts)
+
+    assert caught.value.is_tls
+    assert later.value.is_tls
+    assert read(b"\x16\n") == [(LINE, 0, b"\x16")]
 
 
 def test_other_sides_magic_is_wrong_but_the_stream_goes_on() -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import geartrain
+from geartrain import AsyncClient, Client, ServerUnavailable
+from geartrain.server.tls_session import NO_TLS_ALERT
+from geartrain.testing import EmbeddedServer
 from geartrain.transport.tls import TLS
 from tests.conformance.wire import T, packet
 from tests.server.conftest import Dial
@@ -106,10 +109,42 @@ def test_who_does_not_speak_tls_is_closed(
                 heard += data
         except ConnectionResetError:
             pass
-        # At most the alert with which TLS says no.
+        # The alert with which TLS says no.
+        assert heard == NO_TLS_ALERT or said[0] == 0x16
         assert len(heard) < 10
         inside.expect_nothing()
         assert "no TLS with 127.0.0.1: " in caplog.text
+        if said[0] != 0x16:
+            assert "it does not speak TLS, and this port speaks nothing else" in caplog.text
+
+
+def test_who_speaks_tls_to_a_plain_port_is_told_of_at_once_and_hears_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with EmbeddedServer(packet_timeout=0.0, handshake_timeout=0.0) as server:
+        client = Client(server.address, tls=TLS(verify=False), connect_timeout=patient(10))
+
+        with pytest.raises(ServerUnavailable, match="it does not speak TLS: leave TLS out here"):
+            client.do("f")
+
+    assert "closing the connection from 127.0.0.1: the other side speaks TLS" in caplog.text
+
+
+def test_a_plain_client_hears_that_a_port_speaks_tls(papers: Papers) -> None:
+    with papers.server() as server:
+        client = Client(server.address, connect_timeout=patient(10))
+
+        with pytest.raises(ServerUnavailable, match="the other side speaks TLS"):
+            client.do("f")
+
+
+async def test_an_asyncio_client_hears_that_a_port_is_plain() -> None:
+    async with (
+        EmbeddedServer() as server,
+        AsyncClient(server.address, tls=TLS(verify=False), connect_timeout=patient(10)) as client,
+    ):
+        with pytest.raises(ServerUnavailable, match="it does not speak TLS: leave TLS out here"):
+            await client.do("f")
 
 
 def test_unix_socket_stays_plain(papers: Papers, tmp_path: Path, secure: Secure) -> None:

@@ -21,7 +21,7 @@ from typing import Final
 
 from geartrain.broker import progress
 from geartrain.broker.broker import Broker
-from geartrain.errors import LineTooLong, ProtocolError
+from geartrain.errors import BadMagic, LineTooLong, ProtocolError
 from geartrain.frontends import admin
 from geartrain.frontends.arguments import (
     epoch_seconds,
@@ -131,6 +131,8 @@ class GearConnection(Pages):
             self.say(admin.line_too_long(error.limit))
             self.closing = True
         except ProtocolError as error:
+            if isinstance(error, BadMagic) and error.is_tls:
+                self.house.turn_away(self, str(error))
             self.error(error.code.encode(), str(error).encode("utf-8", "replace"))
             self.closing = True
 

@@ -96,6 +96,10 @@ class House:
         """Somebody who may asked for an end."""
         raise NotImplementedError
 
+    def turn_away(self, peer: Peer, text: str) -> None:
+        """A peer speaks another language, and is closed: people should know."""
+        raise NotImplementedError
+
     def ask(self, question: Question) -> None:
         """Somebody wants to know what only the store can say: answer it, now or later."""
         raise NotImplementedError

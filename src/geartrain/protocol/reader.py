@@ -9,7 +9,8 @@ body is gathered in a ``BytesIO``, which grows with what was received (never wit
 what was announced) and gives up its bytes without another copy.
 
 The first byte of a message decides its kind: NUL begins a packet, anything else a
-text line (protocol reference, 1.1). Both may be mixed on one connection.
+text line (protocol reference, 1.1). Both may be mixed on one connection. TLS, which begins
+like neither, is told by its first two bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from io import BytesIO
 from typing import Final
 
 from geartrain._native import i64
-from geartrain.errors import BadMagic, LineTooLong, PacketTooLarge
+from geartrain.errors import TLS_STARTS, BadMagic, LineTooLong, PacketTooLarge
 
 #: What ``PacketReader.next`` found.
 NOTHING: Final = 0
@@ -154,6 +155,9 @@ class PacketReader:
         return NOTHING
 
     def _next_line(self, data: bytes, at: i64) -> int:
+        if data[at] < 0x20 and data.startswith(TLS_STARTS, at):
+            # No line will ever end in there, or a piece of noise would be taken for one.
+            raise BadMagic(data[at : at + 3])
         end = data.find(b"\n", at)
         if end < 0:
             if len(data) - at >= self._max_line_bytes:

@@ -27,6 +27,7 @@ from geartrain import __version__
 from geartrain.broker.broker import Broker
 from geartrain.broker.handles import HandleMaker
 from geartrain.broker.state import Rules
+from geartrain.broker.tables import Peer
 from geartrain.errors import ConfigurationError
 from geartrain.frontends.port import Bounds, House, Question
 from geartrain.server.function_policies import read_policies
@@ -70,16 +71,21 @@ class _House(House):
         bounds: Bounds,
         end: Callable[[bool], None],
         ask: Callable[[Question], None],
+        turn_away: Callable[[Peer, str], None],
     ) -> None:
         super().__init__(broker, bounds)
         self._end = end
         self._ask = ask
+        self._turn_away = turn_away
 
     def shut_down(self, graceful: bool) -> None:
         self._end(graceful)
 
     def ask(self, question: Question) -> None:
         self._ask(question)
+
+    def turn_away(self, peer: Peer, text: str) -> None:
+        self._turn_away(peer, text)
 
 
 class JobServer:
@@ -151,7 +157,7 @@ class JobServer:
         bounds = Bounds()
         bounds.max_packet_bytes = self.settings.max_packet_bytes
         bounds.pause_output_bytes = self.settings.pause_output
-        house = _House(self.broker, bounds, self._asked_to_end, self._asked)
+        house = _House(self.broker, bounds, self._asked_to_end, self._asked, self._misdialled)
         house.version = PROTOCOL_VERSION
         house.pid = os.getpid()
         house.verbosity = self.settings.verbose
@@ -442,12 +448,20 @@ class JobServer:
             loop.call_later(LOOK_SECONDS, self._look_at_door)
 
     def _turned_away(self, session: Session, reason: str) -> None:
-        where = session.connection.address.decode()
-        log.debug("connection %d: no TLS with %s: %s", session.number, where, reason)
+        self._tell_apart(
+            session.connection, f"no TLS with {session.connection.address.decode()}: {reason}"
+        )
+
+    def _misdialled(self, peer: Peer, text: str) -> None:
+        self._tell_apart(peer, f"closing the connection from {peer.address.decode()}: {text}")
+
+    def _tell_apart(self, peer: Peer, text: str) -> None:
+        """Log who cannot be talked to: once a second at most, for they try again and again."""
+        log.debug("connection %d: %s", peer.number, text)
         now = time.monotonic()
         if now - self._turned_away_at >= 1.0:
             self._turned_away_at = now
-            log.warning("no TLS with %s: %s", where, reason)
+            log.warning("%s", text)
 
     def _sweep(self) -> None:
         loop, reactor = self._loop, self._reactor

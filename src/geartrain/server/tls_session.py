@@ -48,6 +48,8 @@ RECORD_BYTES: Final = 16384
 MOST_ANSWERS_BYTES: Final = 64 * 1024
 #: What every talk in TLS begins with.
 HANDSHAKE_RECORD: Final = 0x16
+#: "Unexpected message", and the end: what a peer that does not speak TLS hears of it (RFC 5246, 7.2).
+NO_TLS_ALERT: Final = b"\x15\x03\x03\0\x02\x02\x0a"
 
 
 class TlsSession(Session):
@@ -113,7 +115,12 @@ class TlsSession(Session):
         if not data:
             self.ended = True
         elif data[0] != HANDSHAKE_RECORD:
-            self._door.turn_away(self, "it does not speak TLS")
+            self._sealed = NO_TLS_ALERT
+            self._push()
+            self._door.turn_away(
+                self, "it does not speak TLS, and this port speaks nothing else: give it --ssl "
+                "(tls=True), or a server that was started without"
+            )  # fmt: skip
         elif self._door.has_place_for(self):
             self.begin(data)
         else:

@@ -132,6 +132,8 @@ async def connect(
     except TimeoutError as error:
         raise ConnectTimeout(f"{address} did not answer within {timeout} seconds") from error
     except OSError as error:
-        why = error.strerror or str(error) or type(error).__name__
+        from geartrain.transport.tls import no_handshake
+
+        why = no_handshake(error)
         raise ServerUnavailable("cannot connect", {str(address): why}) from error
     return stream

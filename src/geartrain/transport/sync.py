@@ -112,8 +112,11 @@ def _handshake(
             f"{address}: no TLS handshake within {timeout:g} seconds; is it a TLS port?"
         ) from error
     except OSError as error:
+        from geartrain.transport.tls import no_handshake
+
         sock.close()
-        raise ServerUnavailable("TLS handshake failed", {str(address): _why(error)}) from error
+        why = no_handshake(error)
+        raise ServerUnavailable("TLS handshake failed", {str(address): why}) from error
     wrapped.setblocking(False)
     return TlsStream(wrapped)
 

@@ -177,6 +177,13 @@ _FAULTS = {
 }
 
 
+def no_handshake(error: OSError) -> str:
+    """Why there is no connection, for people; and the way out where the other side is plain."""
+    if getattr(error, "reason", "") == "WRONG_VERSION_NUMBER":
+        return "it does not speak TLS: leave TLS out here, or start the server with --ssl"
+    return error.strerror or str(error) or type(error).__name__
+
+
 def _why(error: OSError) -> str:
     reason = getattr(error, "reason", None) or ""
     if not reason and "PEM lib" in str(error):
