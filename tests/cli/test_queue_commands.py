@@ -66,6 +66,25 @@ def test_the_dead_are_listed_by_function_and_in_pages(server: Server) -> None:
     assert row[8] == "exception: no%09time\n"
 
 
+def test_a_pattern_names_many_functions_wherever_a_function_is_taken(server: Server) -> None:
+    tools = Tools(server.port)
+    [news] = die(server, b"1", name=b"f.news")
+    [mail] = die(server, b"2", name=b"f.mail")
+    [star] = die(server, b"3", name=b"f*")
+
+    assert listed(tools, "--function", "f.*") == [news, mail]
+    assert listed(tools, "--function", "f[*]") == [star]
+    assert listed(tools, "--function", "f?mai[kl]") == [mail]
+    done = tools.run("gearadmin", "dead", "export", "--function", "f.n*")
+    assert [json.loads(row)["body"] for row in done.stdout.splitlines()] == ["1"]
+    done = tools.run("gearadmin", "dead", "retry", "--all", "--function", "f.*")
+    assert done.stdout == b"retried 2\n"
+    jobs = tools.run("gearadmin", "job", "list", "--function", "*.mail").stdout
+    assert [row.split(b"\t")[0].decode() for row in jobs.splitlines()] == [mail]
+    done = tools.run("gearadmin", "dead", "delete", "--all", "--function", "*")
+    assert done.stdout == b"deleted 1\n"
+
+
 def test_a_dead_job_is_shown_with_its_workload(server: Server) -> None:
     tools = Tools(server.port)
     text, binary = die(server, "größe\n".encode(), b"\0\xff" * 300)

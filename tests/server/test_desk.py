@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from geartrain.server.desk import PAGE
+from geartrain.server.desk_words import Wanted
 from geartrain.stores import registry
 from geartrain.stores.port import QueueKey
 from geartrain.testing.store_kit import FakeServer
@@ -137,6 +139,70 @@ def test_a_long_list_and_large_bodies_come_whole(queue: str) -> None:
     assert [d["body"] for d in exported[:1101]] == [str(n) for n in range(1101)]
     assert [len(d.get("body", "")) for d in exported[1101:]] == [3_000_000, 3_000_000, 0]
     assert len(exported[-1]["body_base64"]) == 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (b"resize", {b"resize"}),
+        (b"re*", {b"resize", b"re*", b"rest"}),
+        (b"re[*]", {b"re*"}),
+        (b"res?", {b"rest"}),
+        (b"[qr]e?t", {b"rest"}),
+        (b"a[b]", {b"a[b]", b"ab"}),
+        (b"a[[]b]", {b"a[b]"}),
+        (b"\xe7\x94\xbb?", {"画像".encode()}),
+        (b"odd\xfe*", {b"odd\xfe name"}),
+        (b"RE*", set()),
+        (b"*", {b"resize", b"re*", b"rest", b"a[b]", b"ab", "画像".encode(), b"odd\xfe name"}),
+    ],
+)
+def test_a_pattern_means_the_functions_that_a_shell_would_match(
+    text: bytes, names: set[bytes]
+) -> None:
+    there = [b"resize", b"re*", b"rest", b"a[b]", b"ab", "画像".encode(), b"odd\xfe name"]
+    wanted = Wanted(text)
+
+    assert {name for name in there if wanted.has(name)} == names
+    assert wanted.name == (None if wanted.is_pattern else text)
+
+
+def test_lists_take_patterns_over_many_pages(queue: str) -> None:
+    few, many = b"a.few", b"b.many"
+    bury(queue, b"1", function=few)
+    bury(queue, *[b"%d" % n for n in range(2 * PAGE + 10)], function=many)
+    bury(queue, b"2", b"3", function=few)
+    server = Server(OURS, "--queue", queue)
+    try:
+        wire = server.connect()
+
+        assert [d["function"] for d in objects(wire, "dead list function=a.*")] == ["a.few"] * 3
+        assert [d["body"] for d in objects(wire, "dead export function=%3F.few")] == ["1", "2", "3"]
+        exported = objects(wire, "dead export function=b*")
+        assert [d["body"] for d in exported] == [str(n) for n in range(2 * PAGE + 10)]
+        assert objects(wire, "dead list function=c*") == []
+        assert one(wire, "dead retry all function=a*")["retried"] == 3
+        assert len(objects(wire, "job list function=*few")) == 3
+        assert objects(wire, "job list function=b*") == []
+        assert one(wire, "dead delete all function=[ab].*")["deleted"] == 2 * PAGE + 10
+        wire.close()
+    finally:
+        server.end()
+
+
+def test_an_export_by_a_pattern_keeps_its_pieces_small(queue: str) -> None:
+    bury(queue, b"x" * 100, function=b"other")
+    bury(queue, *[bytes([n]) * 3_000_000 for n in (1, 2, 3)], function=b"large")
+    server = Server(OURS, "--queue", queue)
+    try:
+        wire = server.connect()
+
+        exported = objects(wire, "dead export function=l*")
+
+        assert [d["body"] for d in exported] == [chr(n) * 3_000_000 for n in (1, 2, 3)]
+        wire.close()
+    finally:
+        server.end()
 
 
 def test_a_large_workload_that_is_only_in_the_store_is_shown_whole(queue: str) -> None:

@@ -33,15 +33,19 @@ class Refused(GearmanError):
 class Asker:
     """Asks the servers that a command line names."""
 
-    def __init__(self, parsed: Parsed) -> None:
+    def __init__(self, parsed: Parsed, silence: float) -> None:
         """
+        Args:
+            silence: seconds without a word after which a server is given up, unless the
+                command line says how many.
+
         Raises:
             ConfigurationError: a server's name makes no sense.
         """
         given = "host" in parsed or "port" in parsed
         names = server_names(parsed, {} if given else os.environ)
         self.addresses = parse_servers(names, environ={})
-        self._timeout = seconds(parsed, "timeout", 10.0) or None
+        self._timeout = seconds(parsed, "timeout", silence) or None
         self._ssl = "ssl" in parsed
 
     def every(self, address: Address, *words: str) -> Iterator[Found]:

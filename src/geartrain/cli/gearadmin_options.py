@@ -29,7 +29,12 @@ TABLE: Final = (
     ),
     Option("-S --ssl", "", "speak TLS", group=_WHERE),
     Option(
-        "--timeout", "SECONDS", "give up on a server after so long (10)", group=_WHERE, new=True
+        "--timeout",
+        "SECONDS",
+        "give up on a server after so long without a word (10; 600 with --function, --state or "
+        "--all, which may have to search)",
+        group=_WHERE,
+        new=True,
     ),
     Option("--status", "", "jobs (all and running) and workers of each function", group=_ASK),
     Option("--priority-status", "", "waiting jobs of each function, by priority", group=_ASK),
@@ -88,7 +93,14 @@ TABLE: Final = (
         group=_COMMANDS,
         new=True,
     ),
-    Option("--function", "NAME", "only jobs of this function", group=_COMMANDS, new=True),
+    Option(
+        "--function",
+        "NAME",
+        "only jobs of this function, or of those that a pattern with *, ? or [...] matches; a "
+        "* that is meant as it stands is [*]",
+        group=_COMMANDS,
+        new=True,
+    ),
     Option(
         "--state",
         "STATE",
@@ -180,7 +192,7 @@ Examples:
   gearadmin --maxqueue resize 0,1000,100        no limit for high ones
   gearadmin job list --function resize          every job of it, wherever it is
   gearadmin why H:host:0ca9fddb7bc01000         why does it not run?
-  gearadmin dead list --function resize         jobs that were given up
+  gearadmin dead list --function 'mail.*'       jobs that were given up
   gearadmin dead retry --all --function resize  have them done again
   gearadmin import /var/lib/gearman/gearman.db sqlite:///var/lib/geartrain/jobs.db
 

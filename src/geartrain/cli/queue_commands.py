@@ -37,6 +37,10 @@ _LEAVE: Final = ("attempts", "submitted", "died", "worker", "state", "reason")
 #: These are cut where there is no room for the whole, down to what still says something.
 _SUPPLE: Final = {"server": 16, "function": 12, "worker": 12, "reason": 16}
 
+#: Seconds without a word after which a server is given up; and where it may have to search.
+SILENCE: Final = 10.0
+LONG_SILENCE: Final = 600.0
+
 #: What a server says about a handle that it does not know.
 _UNKNOWN: Final = "UNKNOWN_JOB"
 
@@ -71,7 +75,9 @@ class Commands:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._parsed = call.parsed
-        self._asker = Asker(call.parsed)
+        # All of a million jobs may have to be looked at before there is anything to say.
+        long = any(key in call.parsed for key in ("all", "function", "state"))
+        self._asker = Asker(call.parsed, LONG_SILENCE if long else SILENCE)
         self._json = "json" in call.parsed
         self._live = terminal.is_terminal(1)
         self._several = len(self._asker.addresses) > 1

@@ -19,6 +19,7 @@ from geartrain.frontends.port import Question
 from geartrain.server.desk_words import (
     BadQuestion,
     Object,
+    Wanted,
     arguments,
     dead_object,
     filters,
@@ -108,32 +109,42 @@ class Desk:
     # ── the dead set ─────────────────────────────────────────────────────────
 
     async def _dead_list(self, question: Question) -> None:
-        function = filters(question, "function", "after").get(b"function")
-        dead = await self._dead.dead_list(None, JobId(question.cursor), PAGE, function=function)
-        self._say(question, dead, len(dead) == PAGE)
+        wanted = Wanted(filters(question, "function", "after").get(b"function"))
+        page = await self._dead.dead_list(None, JobId(question.cursor), PAGE, function=wanted.name)
+        if page:
+            question.cursor = page[-1].job.id
+        self._say(question, _of(page, wanted), len(page) == PAGE)
 
     async def _dead_export(self, question: Question) -> None:
-        function = filters(question, "function", "after").get(b"function")
+        wanted = Wanted(filters(question, "function", "after").get(b"function"))
         after = JobId(question.cursor)
-        sizes = await self._dead.dead_list(None, after, EXPORT_PAGE, function=function)
+        limit = PAGE if wanted.is_pattern else EXPORT_PAGE
+        sizes = await self._dead.dead_list(None, after, limit, function=wanted.name)
         room, count = EXPORT_BYTES, 0
-        for job in sizes:
-            room -= job.size
-            if room < 0 and count:
-                break
+        taken: list[DeadJob] = []
+        for one in sizes:
+            if wanted.has(one.job.queue.function):
+                room -= one.size
+                if taken and (room < 0 or len(taken) == EXPORT_PAGE):
+                    break
+                taken.append(one)
             count += 1
-        dead = (
-            await self._dead.dead_list(None, after, count, function=function, bodies=True)
-            if count
-            else []
-        )
-        self._say(question, dead, count > 0 and (count < len(sizes) or len(sizes) == EXPORT_PAGE))
+        if wanted.is_pattern:
+            # One by one, or the bodies of all that is not meant would be read too.
+            shown = [await self._dead.dead_show(one.job.id) for one in taken]
+            dead: Sequence[DeadJob] = [one for one in shown if one is not None]
+        elif taken:
+            dead = await self._dead.dead_list(None, after, count, function=wanted.name, bodies=True)
+        else:
+            dead = []
+        if count:
+            # Of rows that have gone meanwhile others have taken the places.
+            last = dead[-1] if dead and not wanted.is_pattern else sizes[count - 1]
+            question.cursor = last.job.id
+        self._say(question, dead, count < len(sizes) or len(sizes) == limit)
 
     def _say(self, question: Question, dead: Sequence[DeadJob], more: bool) -> None:
         lines = [line(self._object(one)) for one in dead]
-        if dead:
-            question.cursor = dead[-1].job.id
-        more = more and bool(dead)
         if not more:
             lines.append(b".\n")
         question.answer(b"".join(lines), more)
@@ -176,11 +187,12 @@ class Desk:
     ) -> AsyncIterator[Sequence[DeadJob]]:
         """The dead jobs that are meant, a page at a time; handles of no dead job go to ``unknown``."""
         if handles == [b"all"] and b"after" not in named:
-            function = named.get(b"function")
+            wanted = Wanted(named.get(b"function"))
             after = JobId(0)
-            while page := await self._dead.dead_list(None, after, PAGE, function=function):
+            while page := await self._dead.dead_list(None, after, PAGE, function=wanted.name):
                 after = page[-1].job.id
-                yield page
+                if meant := _of(page, wanted):
+                    yield meant
             return
         if not handles or named:
             raise BadQuestion(f"INVALID_ARGUMENTS dead {verb} HANDLE... or all [function=NAME]")
@@ -202,3 +214,10 @@ class Desk:
     def _object(self, dead: DeadJob) -> Object:
         id = dead.job.id
         return dead_object(handle_of(self._prefix, id), dead, made_at(id))
+
+
+def _of(page: Sequence[DeadJob], wanted: Wanted) -> Sequence[DeadJob]:
+    """Those of a page that are meant."""
+    if not wanted.is_pattern:
+        return page
+    return [one for one in page if wanted.has(one.job.queue.function)]

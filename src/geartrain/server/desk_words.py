@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from fnmatch import fnmatchcase
 from urllib.parse import unquote_to_bytes
 
 from geartrain.frontends.port import Question
@@ -54,6 +55,39 @@ def filters(question: Question, *keys: str) -> dict[bytes, bytes]:
             raise BadQuestion("INVALID_ARGUMENTS after= wants a job's handle")
         question.cursor = after
     return named
+
+
+class Wanted:
+    """The functions that a list is narrowed down to: all, one, or those that a pattern matches.
+
+    A pattern is a shell's: ``*``, ``?`` and ``[...]``, where ``?`` is one letter and not
+    one byte. What is meant as it stands goes in brackets: ``[*]``. A name that is the
+    pattern, letter by letter, matches as well.
+
+    Attributes:
+        name: the one function, for the store to look for; None: of each row ``has`` is asked.
+        is_pattern: ``has`` may say no.
+    """
+
+    def __init__(self, text: bytes | None) -> None:
+        self.is_pattern = text is not None and any(letter in text for letter in b"*?[")
+        self.name = None if self.is_pattern else text
+        self._text = text
+        # A million rows are of few functions.
+        self._known: dict[bytes, bool] = {}
+
+    def has(self, function: bytes) -> bool:
+        """Whether this one is meant."""
+        known = self._known.get(function)
+        if known is None:
+            known = self._known[function] = self._match(function)
+        return known
+
+    def _match(self, function: bytes) -> bool:
+        text = self._text
+        if text is None or function == text:
+            return True
+        return self.is_pattern and fnmatchcase(text_of(function), text_of(text))
 
 
 def handle_in(question: Question) -> bytes:

@@ -21,6 +21,7 @@ from geartrain.frontends.port import Question
 from geartrain.server.desk_words import (
     BadQuestion,
     Object,
+    Wanted,
     dead_object,
     filters,
     handle_in,
@@ -84,20 +85,24 @@ class JobReports:
     async def _list(self, question: Question) -> None:
         """One piece of a list: of the store's rows first, then of what is not stored."""
         named = filters(question, "function", "after", "state")
-        function = named.get(b"function")
+        wanted = Wanted(named.get(b"function"))
         state = text_of(named.get(b"state", b""))
         if state and state not in _KNOWN_STATES:
             raise BadQuestion(f"INVALID_ARGUMENTS state= is one of {', '.join(_KNOWN_STATES)}")
         if question.notes is None and self._store is not None:
-            rows = await self._store.scan("", JobId(question.cursor), PAGE, function=function)
-            found = [self._row(facts) for facts in rows if not self._is_over(facts.id)]
+            rows = await self._store.scan("", JobId(question.cursor), PAGE, function=wanted.name)
+            found = [
+                self._row(facts)
+                for facts in rows
+                if wanted.has(facts.queue.function) and not self._is_over(facts.id)
+            ]
             if rows:
                 question.cursor = rows[-1].id
             if len(rows) < PAGE:
-                question.notes = self._unstored(function, question)
+                question.notes = self._unstored(wanted, question)
         else:
             if question.notes is None:
-                question.notes = self._unstored(function, question)
+                question.notes = self._unstored(wanted, question)
             handles = question.notes
             assert isinstance(handles, list)
             jobs = self._broker.state.jobs
@@ -110,14 +115,14 @@ class JobReports:
             lines.append(b".\n")
         question.answer(b"".join(lines), more)
 
-    def _unstored(self, function: bytes | None, question: Question) -> list[bytes]:
+    def _unstored(self, wanted: Wanted, question: Question) -> list[bytes]:
         """Handles of what only memory knows, the last one first."""
         after = handle_of(self._prefix, JobId(question.cursor)) if self._store is None else b""
         found = [
             handle
             for handle, job in self._broker.state.jobs.items()
             if (job.kept != KEPT or self._store is None)
-            and (function is None or job.function.name == function)
+            and wanted.has(job.function.name)
             and handle > after
         ]
         found.reverse()
