@@ -37,6 +37,9 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+# What has been tried in full is tried once more, with another build or Python: as it
+# always begins the same, these are the first of those.
+settings.register_profile("again", settings.get_profile("ci"), max_examples=25)
 settings.register_profile("dev", deadline=None, max_examples=50)
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(

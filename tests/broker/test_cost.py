@@ -14,6 +14,9 @@ import pytest
 
 from tests.broker.mind import Ear, Mind
 
+# How a cost grows is the algorithm's doing, in any build and under any Python.
+pytestmark = pytest.mark.once
+
 #: How many times dearer a thing may be among many: caches and a shared machine, not growth.
 TOLERANCE = 8.0
 

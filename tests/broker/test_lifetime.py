@@ -16,7 +16,7 @@ from tests.broker.lifetime import BrokerLifetime
 _QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 
 #: Told by chance at every run; HYPOTHESIS_PROFILE=long tells many more.
-STORIES = 400 if os.environ.get("CI") == "true" else 150
+STORIES = 4 * settings().max_examples
 
 
 @pytest.mark.timeout(180)

@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 
 from geartrain.broker.policies import EXCEPTION, FAIL, INTERVAL, OFF, Policies, Policy
 from geartrain.broker.tables import POOLING, Job
@@ -18,7 +19,7 @@ from geartrain.terms import HIGH, LOW, NORMAL
 from tests.broker import mind as m
 from tests.broker.mind import Ear, Mind
 
-STORIES = 40
+STORIES = settings().max_examples * 2 // 5
 STEPS = 150
 
 NAMES = (b"always", b"interval", b"off", b"plain")

@@ -14,12 +14,13 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import settings
 
 from geartrain.broker.tables import KEPT, PAGED, POOLING, WRITING, Job
 from geartrain.terms import HIGH, LOW, NORMAL
 from tests.broker.mind import Ear, Mind
 
-STORIES = 60 if os.environ.get("CI") == "true" else 24
+STORIES = settings().max_examples * 3 // 5
 STEPS = 250
 
 NAMES = (b"f", b"g")
