@@ -93,10 +93,10 @@ PURE_TESTS := $(wildcard tests/protocol tests/frontends)
 # What the newest of them runs as well: then the hot path's tests are complete.
 NEWEST_TESTS := $(filter-out $(OTHER_TESTS),$(HOT_TESTS)) $(wildcard tests/stores tests/ground)
 
-# A compiler has one thread, and tests of the plain files need none: side by side. What
-# is beside is told when both are done.
+# A compiler has one thread, and tests of the plain files need none: side by side, from
+# the first package that is installed. What is beside is told when both are done.
 .PHONY: test
-test: ci-deps tools ## all of it, in short form where it is long
+test: ci-deps ## all of it, in short form where it is long
 	@mkdir -p build; \
 	$(MAKE) -k --no-print-directory beside JOBS=$(BESIDE) >build/beside.log 2>&1 & beside=$$!; \
 	trap 'kill $$beside 2>/dev/null; exit 130' INT TERM; \
@@ -108,15 +108,17 @@ test: ci-deps tools ## all of it, in short form where it is long
 # How many processes share the suite that runs beside the other.
 BESIDE ?= 3
 
+# Those first that do not wait for .venv, which is being made.
 .PHONY: beside
-beside: checks test-django test-plain
+beside: test-plain test-django check
 
 # Under this Python those without sockets, if there are others for the rest.
 .PHONY: test-plain
-test-plain: tools
+test-plain:
 	@if tools/versions.sh --any $(OTHER_PYTHONS); then \
 	    $(MAKE) --no-print-directory test-others; others=$$?; \
-	    PYTHONPATH=src $(SHARED) -q $(PURE_TESTS) && [ $$others = 0 ]; \
+	    $(MAKE) --no-print-directory tools && PYTHONPATH=src HYPOTHESIS_PROFILE=again \
+	        $(SHARED) -q $(PURE_TESTS) && [ $$others = 0 ]; \
 	else \
 	    $(MAKE) --no-print-directory test-pure; \
 	fi

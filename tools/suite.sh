@@ -13,8 +13,16 @@
 # a memory of its own of what failed.
 set -u
 
-memory=.pytest_cache/$("$PY" -c 'import os, sys
-print(sys.implementation.cache_tag, "plain" if os.environ.get("PYTHONPATH") else "installed", sep="-")')
+tag=$("$PY" -c 'import sys; print(sys.implementation.cache_tag)')
+build=installed
+[ -z "${PYTHONPATH:-}" ] || build=plain
+memory=.pytest_cache/$tag-$build
+
+# Whoever imports a test file first translates it, and all that it imports. In a new
+# checkout one does so for all: the processes would each begin by doing the same.
+if [ ! -d "$memory" ]; then
+    "$PY" -m pytest -p no:cacheprovider --collect-only -q "$@" >/dev/null 2>&1
+fi
 
 "$PY" -m pytest -o cache_dir="$memory" -n "$JOBS" --dist loadfile --no-loadscope-reorder "$@"
 status=$?
