@@ -38,9 +38,13 @@ def die(server: Server, *bodies: bytes, name: bytes = b"f", unique: bytes = b"")
         wire.send(T.WORK_EXCEPTION, handle, b"no\ttime")
         handles.append(handle.decode())
     wire.expect_nothing()
+
+    def all_dead() -> bool:
+        wire.send_bytes(b"dead export\n")
+        return handles[-1] in [json.loads(line)["handle"] for line in wire.read_list()]
+
+    wait_until(all_dead)
     wire.close()
-    gearadmin = Tools(server.port)
-    wait_until(lambda: handles[-1] in listed(gearadmin))
     return handles
 
 

@@ -14,14 +14,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.conformance.servers import KINDS, OURS, Server
+from tests.conformance.servers import OURS, C, Server
 from tests.conformance.wire import Wire
 
 Dial = Callable[..., Wire]
 Start = Callable[..., Server]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+# The C server proves a test; that is done once, whatever ours is run by.
+@pytest.fixture(scope="module", params=[OURS, pytest.param(C, marks=pytest.mark.once)])
 def kind(request: pytest.FixtureRequest) -> str:
     """Which server: runs the test once for each."""
     chosen: str = request.param

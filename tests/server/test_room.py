@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.conformance.servers import Server
 from tests.conformance.wire import T, packet
 from tests.server.keeping import grab, serving, totals
 from tests.server.test_backlog import numbers
 from tests.support import wait_until
+
+# Bodies are bytes in any build and under any Python.
+pytestmark = pytest.mark.once
 
 MEGABYTE = 2**20
 

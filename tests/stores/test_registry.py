@@ -33,7 +33,7 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_other_peoples_stores_are_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     points = EntryPoints([EntryPoint("mine", "geartrain.stores.memory:from_url", registry.GROUP)])
-    monkeypatch.setattr(registry, "entry_points", points.select)
+    monkeypatch.setattr(registry, "_theirs", lambda: points)
 
     assert isinstance(registry.from_url("mine://"), MemoryStore)
     assert "mine" in registry.schemes()
@@ -41,7 +41,7 @@ def test_other_peoples_stores_are_entry_points(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_entry_point_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     points = EntryPoints([EntryPoint("mine", "no_such_package:store", registry.GROUP)])
-    monkeypatch.setattr(registry, "entry_points", points.select)
+    monkeypatch.setattr(registry, "_theirs", lambda: points)
 
     with pytest.raises(StoreRefused, match="mine:// is offered by no_such_package:store"):
         registry.from_url("mine://")

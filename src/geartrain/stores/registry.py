@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from geartrain.stores.port import QueueStore, StoreRefused
 from geartrain.stores.url import StoreUrl
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 GROUP: Final = "geartrain.stores"
 
@@ -42,7 +44,7 @@ _OURS: Final = {
 
 def schemes() -> list[str]:
     """The schemes that can be named here, ours and installed ones."""
-    return sorted({*_OURS, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*_OURS, *(point.name for point in _theirs())})
 
 
 def from_url(text: str) -> QueueStore:
@@ -67,7 +69,7 @@ def _factory(scheme: str) -> Factory:
                     f"{scheme}:// needs {ours.needs}: pip install 'geartrain[{ours.extra}]'"
                 ) from error
             raise
-    for point in entry_points(group=GROUP, name=scheme):
+    for point in _theirs().select(name=scheme):
         try:
             return cast("Factory", point.load())
         except ImportError as error:
@@ -78,3 +80,10 @@ def _factory(scheme: str) -> Factory:
         f"no store for {scheme}://; there are {', '.join(schemes())}. Others are packages "
         f"with an entry point in {GROUP!r}"
     )
+
+
+def _theirs() -> EntryPoints:
+    # A server with a store of ours starts without what finds the others.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP)
