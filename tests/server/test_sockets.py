@@ -15,8 +15,8 @@ import pytest
 
 from geartrain.errors import ConfigurationError
 from geartrain.server import JobServer
-from geartrain.server.jobserver import PROGRESS_BYTES, sweep_seconds
 from geartrain.server.settings import Settings
+from geartrain.server.sweeper import PROGRESS_BYTES, sweep_seconds
 from geartrain.testing import EmbeddedServer
 from tests.conformance.wire import T, Wire, packet
 from tests.server.conftest import Dial

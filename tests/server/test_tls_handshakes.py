@@ -54,7 +54,7 @@ def test_handshakes_that_stand_still_give_way_to_those_who_wait(
         for wire in stuck:
             wire.send_bytes(half)
         wait_until(
-            lambda: server.call(lambda one: one._door._shaking) == HANDSHAKES  # type: ignore[union-attr]
+            lambda: server.call(lambda one: one._reception.door._shaking) == HANDSHAKES  # type: ignore[union-attr]
         )
 
         # Before it there are twenty that wait and will not get on either.
@@ -77,13 +77,13 @@ def test_who_waits_for_a_place_and_goes_is_forgotten(papers: Papers, dial: Dial)
         for wire in stuck:
             wire.send_bytes(half)
         wait_until(
-            lambda: server.call(lambda one: one._door._shaking) == HANDSHAKES  # type: ignore[union-attr]
+            lambda: server.call(lambda one: one._reception.door._shaking) == HANDSHAKES  # type: ignore[union-attr]
         )
         waiting = [dial(server) for _ in range(10)]
         for wire in waiting:
             wire.send_bytes(half)
         wait_until(
-            lambda: server.call(lambda one: len(one._door._waiting)) == 10  # type: ignore[union-attr]
+            lambda: server.call(lambda one: len(one._reception.door._waiting)) == 10  # type: ignore[union-attr]
         )
 
         for wire in waiting[:5]:
@@ -96,7 +96,7 @@ def test_who_waits_for_a_place_and_goes_is_forgotten(papers: Papers, dial: Dial)
             wire.close()
         wait_until(lambda: connections(server) == 0)
         assert outside(server) == 0
-        assert server.call(lambda one: one._door._shaking) == 0  # type: ignore[union-attr]
+        assert server.call(lambda one: one._reception.door._shaking) == 0  # type: ignore[union-attr]
 
 
 def test_three_hundred_come_at_once_and_all_are_let_in(papers: Papers, secure: Secure) -> None:

@@ -175,7 +175,9 @@ def half_a_hello() -> bytes:
 
 def outside(server: EmbeddedServer) -> int:
     """How many have not done their handshake."""
-    return server.call(lambda one: len(one._door.outside) if one._door is not None else -1)
+    return server.call(
+        lambda one: len(one._reception.door.outside) if one._reception.door is not None else -1
+    )
 
 
 def connections(server: EmbeddedServer) -> int:

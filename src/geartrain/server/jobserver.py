@@ -13,7 +13,6 @@ who waits for the sockets.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import random
@@ -21,12 +20,9 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Final
 
 from geartrain import __version__
 from geartrain.broker.broker import Broker
-from geartrain.broker.handles import HandleMaker
-from geartrain.broker.state import Rules
 from geartrain.broker.tables import Peer
 from geartrain.errors import ConfigurationError
 from geartrain.frontends.port import Bounds, House, Question
@@ -37,29 +33,21 @@ from geartrain.server.listener import (
     close_listeners,
     inherited_listeners,
     open_listeners,
-    tune,
 )
 from geartrain.server.loop import HostedLoop
-from geartrain.server.reactor import ACCEPTS, Reactor
-from geartrain.server.session import Session
+from geartrain.server.reactor import Reactor
+from geartrain.server.reception import Reception
+from geartrain.server.rules import handles_of, rules_of
 from geartrain.server.settings import Settings
 from geartrain.server.surrenders import tell_surrenders
-from geartrain.server.tls_context import tls_context, verification
-from geartrain.server.tls_session import LOOK_SECONDS, Door
+from geartrain.server.sweeper import Sweeper, sweep_seconds
+from geartrain.server.tls_context import tls_context
 
 log = logging.getLogger("geartrain.server")
 
 #: What clients read as the server's version. They choose units by it: from 1.1.19
 #: CAN_DO_TIMEOUT is milliseconds, as it is here (protocol reference, 2.11).
 PROTOCOL_VERSION = f"1.1.99-geartrain-{__version__}"
-
-#: Seconds between looks at connections that stall, at most; and at least.
-_SWEEP_SECONDS: Final = 5.0
-_SWEEP_LEAST_SECONDS: Final = 0.05
-#: What has to come of a large packet within ``packet_timeout``: 550 bytes a second by default.
-PROGRESS_BYTES: Final = 64 * 1024
-#: Seconds without accepting after the process ran out of file descriptors.
-_FULL_SECONDS = 0.5
 
 
 class _House(House):
@@ -114,28 +102,24 @@ class JobServer:
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings or Settings()
-        self._allocator = allocator
-        self._most_memory = 0
         self._wall = wall
         self._steady = steady
         self._settle = settle
         self._inherit = inherit
         self.addresses: list[tuple[str, int] | str] = []
-        rules, handles = _rules(self.settings), _handles(self.settings)
+        rules, handles = rules_of(self.settings), handles_of(self.settings)
         self.broker = Broker(rules, handles, random.random)
         self._keeping = Keeping(self.settings, self.broker, self._send, wall)
+        self._reception = Reception(self.settings, steady)
+        self._sweeper = Sweeper(self.settings, self.broker, allocator, steady)
         self._reactor: Reactor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[socket.socket] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._draining_until = 0.0
         self._stopping = False
-        self._refused_at = 0.0
-        self._door: Door | None = None
-        self._door_watched = False
-        self._turned_away_at = 0.0
 
     # ── life ─────────────────────────────────────────────────────────────────
 
@@ -157,7 +141,9 @@ class JobServer:
         bounds = Bounds()
         bounds.max_packet_bytes = self.settings.max_packet_bytes
         bounds.pause_output_bytes = self.settings.pause_output
-        house = _House(self.broker, bounds, self._asked_to_end, self._asked, self._misdialled)
+        house = _House(
+            self.broker, bounds, self._asked_to_end, self._asked, self._reception.misdialled
+        )
         house.version = PROTOCOL_VERSION
         house.pid = os.getpid()
         house.verbosity = self.settings.verbose
@@ -171,8 +157,8 @@ class JobServer:
             raise
         reactor = Reactor(
             house,
-            self._accept,
-            self._on_close,
+            self._reception.accept,
+            self._reception.left,
             self.settings.max_output,
             self._wall,
             self._steady,
@@ -180,12 +166,7 @@ class JobServer:
             lambda: tell_surrenders(self.broker.take_surrenders()),
         )
         self._reactor = reactor
-        if context is not None:
-            self._door = Door(
-                context, self.settings.ssl_handshake_timeout, self._steady, reactor.dismiss,
-                reactor.attend, self._turned_away,
-            )  # fmt: skip
-            log.info("TLS: certificates of clients: %s", verification(self.settings))
+        self._reception.open(reactor, loop, context)
         for sock in self._listeners:
             reactor.listen(sock)
             name = sock.getsockname()
@@ -195,7 +176,7 @@ class JobServer:
             loop.host(reactor)
         else:
             loop.add_reader(reactor.fileno(), self._turn)
-        self._sweeper = loop.call_later(sweep_seconds(self.settings), self._sweep)
+        self._sweep_timer = loop.call_later(sweep_seconds(self.settings), self._sweep)
         self._keeping.start()
 
     def _name(self) -> str:
@@ -235,7 +216,7 @@ class JobServer:
         if reactor is None or loop is None or self._stopping:
             return
         self._stopping = True
-        for timer in (self._timer, self._sweeper):
+        for timer in (self._timer, self._sweep_timer):
             if timer is not None:
                 timer.cancel()
         reactor.send()
@@ -246,6 +227,7 @@ class JobServer:
         await self._keeping.stop()
         reactor.send()
         self._reactor = None
+        self._reception.close()
         reactor.close()
         close_listeners(self._listeners)
         self._ended.set()
@@ -334,9 +316,15 @@ class JobServer:
         if self._reactor is not None:
             self._ring()
             self._keeping.wake()
-            if self._door is not None:
-                self._door.look()
-            self._look_for_stalled(self._reactor)
+            self._reception.look()
+            self._sweeper.sweep(self._reactor)
+
+    def _sweep(self) -> None:
+        loop, reactor = self._loop, self._reactor
+        if loop is None or reactor is None:
+            return
+        self._sweep_timer = loop.call_later(sweep_seconds(self.settings), self._sweep)
+        self._sweeper.sweep(reactor)
 
     # ── connections ──────────────────────────────────────────────────────────
 
@@ -344,65 +332,6 @@ class JobServer:
     def connections(self) -> int:
         """How many there are."""
         return len(self._reactor.sessions) if self._reactor is not None else 0
-
-    def _accept(self, listener: socket.socket) -> None:
-        reactor = self._reactor
-        if reactor is None:
-            return
-        for _ in range(ACCEPTS):
-            try:
-                sock, address = listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                self._cannot_accept(listener, error)
-                return
-            limit = self.settings.max_connections
-            if limit and len(reactor.sessions) >= limit:
-                sock.close()
-                self._complain(f"refusing connections: max-connections {limit} reached")
-                continue
-            try:
-                tune(sock, self.settings)
-            except OSError:
-                sock.close()  # gone before we could greet it
-                continue
-            # Who reaches a unix socket is on this machine, and the file's mode lets it in.
-            door = self._door if sock.family != socket.AF_UNIX else None
-            session = reactor.admit(sock, door)
-            where = address[0] if isinstance(address, tuple) else "unix"
-            session.connection.address = str(where).encode()
-            log.debug("connection %d from %s", session.number, where)
-            if door is not None and not self._door_watched:
-                self._look_at_door()
-
-    def _cannot_accept(self, listener: socket.socket, error: OSError) -> None:
-        """Out of descriptors (or worse): look away for a while instead of spinning."""
-        reactor, loop = self._reactor, self._loop
-        assert reactor is not None
-        assert loop is not None
-        reactor.unlisten(listener)
-        loop.call_later(_FULL_SECONDS, self._listen_again, listener)
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            self._complain(
-                "cannot accept connections: out of file descriptors; raise --file-descriptors"
-            )
-        else:
-            self._complain(f"cannot accept connections: {error.strerror}")
-
-    def _listen_again(self, listener: socket.socket) -> None:
-        if self._reactor is not None:
-            self._reactor.listen(listener)
-
-    def _complain(self, text: str) -> None:
-        """Log a fault that repeats, once a second at most."""
-        now = time.monotonic()
-        if now - self._refused_at >= 1.0:
-            self._refused_at = now
-            log.error("%s", text)
-
-    def _on_close(self, session: Session) -> None:
-        log.debug("connection %d closed", session.number)
 
     # ── what may be changed while it runs ────────────────────────────────────
 
@@ -420,139 +349,9 @@ class JobServer:
                 " they are done, or restart"
             )
 
-    # ── TLS ──────────────────────────────────────────────────────────────────
-
     def reload(self) -> None:
         """Read the files for TLS anew; connections that there are stay as they are."""
-        if self._door is None:
-            return
-        try:
-            context = tls_context(self.settings)
-        except ConfigurationError as error:
-            log.error("TLS goes on with the certificate it had: %s", error)
-            return
-        if context is not None:
-            self._door.context = context
-            log.info("TLS: certificate read anew")
-
-    def _look_at_door(self) -> None:
-        """While somebody shakes hands, see to those who do not come to an end."""
-        door, loop, reactor = self._door, self._loop, self._reactor
-        self._door_watched = False
-        if door is None or loop is None or reactor is None:
-            return
-        door.look()
-        reactor.send()
-        if door.outside:
-            self._door_watched = True
-            loop.call_later(LOOK_SECONDS, self._look_at_door)
-
-    def _turned_away(self, session: Session, reason: str) -> None:
-        self._tell_apart(
-            session.connection, f"no TLS with {session.connection.address.decode()}: {reason}"
-        )
-
-    def _misdialled(self, peer: Peer, text: str) -> None:
-        self._tell_apart(peer, f"closing the connection from {peer.address.decode()}: {text}")
-
-    def _tell_apart(self, peer: Peer, text: str) -> None:
-        """Log who cannot be talked to: once a second at most, for they try again and again."""
-        log.debug("connection %d: %s", peer.number, text)
-        now = time.monotonic()
-        if now - self._turned_away_at >= 1.0:
-            self._turned_away_at = now
-            log.warning("%s", text)
-
-    def _sweep(self) -> None:
-        loop, reactor = self._loop, self._reactor
-        if loop is None or reactor is None:
-            return
-        self._sweeper = loop.call_later(sweep_seconds(self.settings), self._sweep)
-        self._look_for_stalled(reactor)
-
-    def _look_for_stalled(self, reactor: Reactor) -> None:
-        """Close connections that never spoke, or do not get on in the middle of a packet.
-
-        To get on is to finish a packet, or to bring ``PROGRESS_BYTES`` more of a large one:
-        a peer that sends a byte now and then would else hold its place for ever.
-        """
-        self._give_memory_back()
-        now = self._steady()
-        silent, stalled = self.settings.handshake_timeout, self.settings.packet_timeout
-        for session in list(reactor.sessions.values()):
-            connection = session.connection
-            held = connection.reader.held
-            if connection.spoke:  # since we last looked
-                connection.spoke = False
-                session.spoke = True
-                session.held, session.since = held, now
-            elif connection.held_back or (session.spoke and not held):
-                session.held, session.since = 0, now
-            elif (
-                held < session.held
-                or held >= session.held + PROGRESS_BYTES
-                or (session.spoke and not session.held)
-            ):
-                session.held, session.since = held, now
-            elif not session.spoke:
-                if silent and now - session.since > silent:
-                    log.info("connection %d has said nothing for %gs", session.number, silent)
-                    reactor.dismiss(session)
-            elif stalled and now - session.since > stalled:
-                log.warning(
-                    "connection %d does not get on in the middle of a packet for %gs, closing it",
-                    session.number, stalled,
-                )  # fmt: skip
-                reactor.dismiss(session)
-
-    def _give_memory_back(self) -> None:
-        """After a backlog has gone: trimming walks the heap, so not without reason."""
-        state = self.broker.state
-        self._most_memory = max(self._most_memory, state.memory)
-        passed_through = self._most_memory + state.fetched
-        if self._allocator is not None and passed_through > 2 * state.memory + 16 * 2**20:
-            self._allocator.trim()
-            self._most_memory = state.memory
-            state.fetched = 0
-
-
-def sweep_seconds(settings: Settings) -> float:
-    """Seconds between looks at connections that stall: so often that a short limit is kept."""
-    limits = [s for s in (settings.handshake_timeout, settings.packet_timeout) if s]
-    return max(min([_SWEEP_SECONDS, *(limit / 4.0 for limit in limits)]), _SWEEP_LEAST_SECONDS)
-
-
-def _rules(settings: Settings) -> Rules:
-    rules = Rules()
-    rules.job_retries = settings.job_retries
-    rules.worker_wakeup = settings.worker_wakeup
-    rules.wakeup_seconds = settings.wakeup_delay
-    rules.strict_order = settings.strict_order
-    rules.fail_on_timeout = settings.fail_on_timeout
-    rules.max_functions = settings.max_functions
-    rules.max_jobs_per_function = settings.max_jobs_per_function
-    rules.max_memory_bytes = settings.max_memory
-    rules.press_seconds = settings.store_wait
-    rules.exceptions = settings.exceptions
-    rules.policies = read_policies(settings.policy)
-    return rules
-
-
-def _handles(settings: Settings) -> HandleMaker:
-    prefix = settings.job_handle_prefix
-    if not prefix:
-        prefix = "H:" + socket.gethostname()[:40]
-    if any(ch.isspace() or not ch.isprintable() for ch in prefix):
-        raise ConfigurationError(
-            f"job-handle-prefix {prefix!r} holds white space or control characters; leave them out"
-        )
-    text = prefix.encode() + b":"
-    if len(text) > 46:
-        raise ConfigurationError(
-            f"job-handle-prefix {prefix!r} is too long: at most 45 bytes, so that handles stay "
-            f"within the 63 that clients keep"
-        )
-    return HandleMaker(text)
+        self._reception.reload()
 
 
 def addresses_text(addresses: Iterable[tuple[str, int] | str]) -> str:
