@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geartrain.cli.answers import align
-from geartrain.cli.queue_commands import DEAD, JOBS, Columns, layout
+from geartrain.cli.job_rows import DEAD, JOBS, Columns, layout
 from geartrain.cli.table import GAP, cells, cut, fit, pad
 
 
