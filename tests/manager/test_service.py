@@ -183,6 +183,9 @@ def test_the_table_counts_what_processes_that_are_gone_have_done() -> None:
     }  # fmt: skip
 
     head, _, row = table(status, bold=False, room=80).splitlines()
+    _, columns, narrow = table(status, bold=False, room=40).splitlines()
 
     assert head == "a (pid 6): working, 1 process, 0 running, 5 jobs done, 1 crash"
     assert row.split() == ["a/1", "7", "idle", "1", "0", "0", "-", "-", "1m01s", "48M"]
+    assert columns.split() == ["process", "pid", "state", "running", "function"]
+    assert narrow.split() == ["a/1", "7", "idle", "0", "-"]

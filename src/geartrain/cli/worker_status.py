@@ -13,6 +13,11 @@ from geartrain.manager.status import ask, ask_all
 _COLUMNS: Final = (
     "process", "pid", "state", "jobs", "failed", "running", "function", "for", "age", "memory",
 )  # fmt: skip
+_TEXTS: Final = ("process", "state", "function")
+#: These are cut where the terminal is narrow ...
+_SUPPLE: Final = ("process", "function")
+#: ... and if that does not do, these go, the first one first.
+_LEAVE: Final = ("memory", "failed", "age", "for", "jobs")
 
 
 def show(names: Sequence[str], socket: str, as_json: bool) -> str:
@@ -73,10 +78,16 @@ def table(manager: Mapping[str, Any], bold: bool, room: int) -> str:
         ]
         for p in manager["processes"]
     ]  # fmt: skip
-    texts = {0, 2, 6}
-    wishes = [max(cells(row[at]) for row in [_COLUMNS, *rows]) for at in range(len(_COLUMNS))]
-    least = [min(wish, LEAST) if at in (0, 6) else wish for at, wish in enumerate(wishes)]
-    widths = fit(wishes, least, room)
+    wishes = {
+        name: max(cells(row[at]) for row in [_COLUMNS, *rows]) for at, name in enumerate(_COLUMNS)
+    }
+    least = {name: min(wish, LEAST) if name in _SUPPLE else wish for name, wish in wishes.items()}
+    for name in _LEAVE:
+        if sum(least.values()) + GAP * (len(least) - 1) <= room:
+            break
+        del wishes[name], least[name]
+    fitted = fit(list(wishes.values()), list(least.values()), room)
+    widths = dict(zip(wishes, fitted, strict=True))
     jobs = manager["ended"]["jobs"] + sum(p["jobs"] for p in manager["processes"])
     crashes = manager["crashes"]
     running = sum(p["running"] for p in manager["processes"])
@@ -87,8 +98,9 @@ def table(manager: Mapping[str, Any], bold: bool, room: int) -> str:
     ]
     for row in [list(_COLUMNS), *rows]:
         made = [
-            pad(cell, width, at not in texts)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            pad(cell, widths[name], name not in _TEXTS)
+            for name, cell in zip(_COLUMNS, row, strict=True)
+            if name in widths
         ]
         lines.append((" " * GAP).join(made).rstrip())
     if bold:
