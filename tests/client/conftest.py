@@ -17,6 +17,13 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A server that the test may kill."""
+    with Server(KINDS[0]) as server:
+        yield server
+
+
+@pytest.fixture
 def client(server: Server) -> Iterator[Client]:
     with Client(str(server), timeout=20) as client:
         yield client

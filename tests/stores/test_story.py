@@ -28,7 +28,7 @@ from geartrain.stores.port import (
 )
 from geartrain.stores.sqlite import SqliteStore
 from tests.stores.postgres_server import Cluster, Place
-from tests.stores.test_sqlite import recount
+from tests.stores.sqlite.test_contract import recount
 
 Check = Callable[[QueueStore], Awaitable[None]]
 

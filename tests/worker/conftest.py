@@ -23,9 +23,23 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A server that the test may kill."""
+    with Server(KINDS[0]) as server:
+        yield server
+
+
+@pytest.fixture
 def client(server: Server) -> Iterator[Client]:
     with Client(str(server), timeout=20) as client:
         yield client
+
+
+@pytest.fixture
+def worker(server: Server) -> Worker:
+    worker = Worker(str(server), worker_id="my worker")
+    worker.add_function("reverse", lambda job: job.workload[::-1])
+    return worker
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from geartrain.stores.port import FIRST, Add, Added, Ending, JobId, Placement, S
 from geartrain.stores.sqlite import SqliteStore
 from geartrain.stores.sqlite_log import ENTRY_BYTES, LARGEST_BODY, JobLog
 from geartrain.testing.store_kit import QUEUE, FakeServer
-from tests.stores.test_sqlite import recount
+from tests.stores.sqlite.test_contract import recount
 
 
 def log_of(server: FakeServer) -> JobLog:
@@ -27,13 +26,6 @@ def rows(path: Path) -> list[int]:
         return [id for (id,) in db.execute("SELECT id FROM job ORDER BY id")]
     finally:
         db.close()
-
-
-@pytest.fixture
-async def one(tmp_path: Path) -> AsyncIterator[FakeServer]:
-    server = await FakeServer(SqliteStore(tmp_path / "jobs.db"), "one").open()
-    yield server
-    await server.store.close()
 
 
 async def test_plain_jobs_are_not_rows_and_leave_nothing(one: FakeServer, tmp_path: Path) -> None:
