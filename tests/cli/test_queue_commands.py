@@ -315,12 +315,34 @@ def test_jobs_are_listed_wherever_they_are(server: Server) -> None:
 def test_a_list_of_jobs_goes_on_behind_one(server: Server) -> None:
     tools = Tools(server.port)
     client = server.connect()
-    handles = [client.submit(b"g", b"", b"", T.SUBMIT_JOB_BG).decode() for _ in range(1200)]
+    # What nobody waits for is in the store, if there is one; the others are in memory alone.
+    kinds = [T.SUBMIT_JOB if n % 7 < 3 else T.SUBMIT_JOB_BG for n in range(1200)]
+    handles = [client.submit(b"g", b"", b"", kind).decode() for kind in kinds]
 
     assert [row[0] for row in columns(tools.run("gearadmin", "job", "list"))] == handles
+    some = tools.run("gearadmin", "job", "list", "--limit", "3", "--after", handles[6])
+    assert [row[0] for row in columns(some)] == handles[7:10]
     rest = tools.run("gearadmin", "job", "list", "--after", handles[1195])
     assert [row[0] for row in columns(rest)] == handles[1196:]
     client.close()
+
+
+def test_a_list_keeps_its_order_where_jobs_have_gone_to_a_file(tmp_path: Path) -> None:
+    """The oldest are in memory then, and not in the file."""
+    server = Server(OURS, "--max-memory", "200k", "--spill-dir", str(tmp_path))
+    tools = Tools(server.port)
+    try:
+        client = server.connect()
+        handles = [
+            client.submit(b"g", b"x" * 300, b"", T.SUBMIT_JOB_BG).decode() for _ in range(1500)
+        ]
+        client.close()
+
+        listed = columns(tools.run("gearadmin", "job", "list"))
+        assert [row[0] for row in listed] == handles
+        assert {row[9] for row in listed} == {"memory", "store"}
+    finally:
+        server.end()
 
 
 def test_a_job_is_shown_with_its_workload_and_cancelled(server: Server) -> None:

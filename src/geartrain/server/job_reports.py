@@ -2,8 +2,8 @@
 
 A job may be in memory, in the store, at another server that shares the store, or in
 the dead set. What is in memory is known best: its state, its worker, who waits for it.
-Lists go through the store by id and show of each row what memory knows of it; then
-come the jobs that are not stored.
+Lists go by id, which is by age, through the store and through what is not stored, and show
+of each row what memory knows of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from geartrain.broker.broker import Broker
@@ -83,49 +83,55 @@ class JobReports:
     # ── lists ────────────────────────────────────────────────────────────────
 
     async def _list(self, question: Question) -> None:
-        """One piece of a list: of the store's rows first, then of what is not stored."""
+        """One piece of a list, oldest first: the store's rows, and between them what is not stored."""
         named = filters(question, "function", "after", "state")
         wanted = Wanted(named.get(b"function"))
         state = text_of(named.get(b"state", b""))
         if state and state not in _KNOWN_STATES:
             raise BadQuestion(f"INVALID_ARGUMENTS state= is one of {', '.join(_KNOWN_STATES)}")
-        if question.notes is None and self._store is not None:
-            rows = await self._store.scan("", JobId(question.cursor), PAGE, function=wanted.name)
-            found = [
-                self._row(facts)
-                for facts in rows
-                if wanted.has(facts.queue.function) and not self._is_over(facts.id)
-            ]
-            if rows:
-                question.cursor = rows[-1].id
-            if len(rows) < PAGE:
-                question.notes = self._unstored(wanted, question)
-        else:
-            if question.notes is None:
-                question.notes = self._unstored(wanted, question)
-            handles = question.notes
-            assert isinstance(handles, list)
-            jobs = self._broker.state.jobs
-            page = [jobs[handle] for handle in handles[-PAGE:][::-1] if handle in jobs]
-            del handles[-PAGE:]
-            found = [self._job(job) for job in page]
-        more = question.notes is None or bool(question.notes)
-        lines = [line(one) for one in found if not state or one["state"] == state]
-        if not more:
+        after = JobId(question.cursor)
+        if question.notes is None:
+            question.notes = self._unstored(wanted, after)
+        left = question.notes
+        assert isinstance(left, list)
+        rows: Sequence[JobFacts] = ()
+        if self._store is not None:
+            rows = await self._store.scan("", after, PAGE, function=wanted.name)
+        last = rows[-1].id if len(rows) == PAGE else None
+        others: list[JobId] = []
+        while left and len(others) < PAGE and (last is None or left[-1] < last):
+            others.append(left.pop())
+        if len(others) == PAGE:
+            # The rows behind these come again with the next piece.
+            last = others[-1]
+        found: dict[JobId, Object] = {}
+        jobs = self._broker.state.jobs
+        for id in others:
+            job = jobs.get(handle_of(self._prefix, id))
+            if job is not None:
+                found[id] = self._job(job)
+        for facts in rows:
+            if last is not None and facts.id > last:
+                break
+            if wanted.has(facts.queue.function) and not self._is_over(facts.id):
+                found[facts.id] = self._row(facts)
+        if last is not None:
+            question.cursor = last
+        pieces = [found[id] for id in sorted(found)]
+        lines = [line(one) for one in pieces if not state or one["state"] == state]
+        if last is None:
             lines.append(b".\n")
-        question.answer(b"".join(lines), more)
+        question.answer(b"".join(lines), last is not None)
 
-    def _unstored(self, wanted: Wanted, question: Question) -> list[bytes]:
-        """Handles of what only memory knows, the last one first."""
-        after = handle_of(self._prefix, JobId(question.cursor)) if self._store is None else b""
-        found = [
-            handle
-            for handle, job in self._broker.state.jobs.items()
-            if (job.kept != KEPT or self._store is None)
-            and wanted.has(job.function.name)
-            and handle > after
-        ]
-        found.reverse()
+    def _unstored(self, wanted: Wanted, after: JobId) -> list[JobId]:
+        """What only memory knows, the newest first."""
+        found = []
+        for handle, job in self._broker.state.jobs.items():
+            if (job.kept != KEPT or self._store is None) and wanted.has(job.function.name):
+                id = id_of(handle)
+                if id is not None and id > after:
+                    found.append(id)
+        found.sort(reverse=True)
         return found
 
     # ── one job ──────────────────────────────────────────────────────────────
