@@ -11,7 +11,7 @@ SEED ?= 1
 # How often the long form kills the server (50 times in the short one).
 KILLS ?= 1000
 # Processes that share a suite, file by file. Much of a test is waiting, so more than cores.
-JOBS ?= 4
+JOBS ?= 5
 PYTEST := $(PY) -m pytest
 SHARED := PY=$(PY) JOBS=$(JOBS) tools/suite.sh
 PYTHONS ?= 3.11 3.12 3.13
