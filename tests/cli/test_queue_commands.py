@@ -172,7 +172,11 @@ def said(tools: Tools, *words: str) -> Done:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("dead", "show", "H:no:0000000000000001"), b"dead show: UNKNOWN_JOB\n"),
+        (
+            ("dead", "show", "H:no:0000000000000001"),
+            b"dead show: H:no:0000000000000001: UNKNOWN_JOB\n",
+        ),
+        (("why", ""), b"why: a HANDLE is empty; gearadmin job list has"),
         (("dead", "retry"), b"want: gearadmin dead retry HANDLE..., or --all [--function NAME]\n"),
         (("dead", "delete", "x", "--all"), b"want: gearadmin dead delete HANDLE..., or --all"),
         (("dead", "delete", "x", "--function", "f"), b"--function goes with --all"),

@@ -49,6 +49,10 @@ def run(call: Call) -> int:
         "why": lambda c: c.why(),
     }
     try:
+        if "" in call.operands:
+            raise UsageError(
+                f"{call.name}: a HANDLE is empty; gearadmin job list has those that are there"
+            )
         well = commands[call.name](Commands(call))
     except UsageError as error:
         terminal.say("gearadmin", str(error))
@@ -140,7 +144,7 @@ class Commands:
 
     def show(self, verb: str) -> bool:
         """All that is known of a job, and its body."""
-        found = self._somewhere(verb, word(self._call.operands[0]))
+        found = self._somewhere(verb, self._call.operands[0])
         if "body-only" in self._parsed:
             terminal.write_all(1, body_of(found) or b"")
         elif self._json:
@@ -152,17 +156,15 @@ class Commands:
             print_body(body_of(found))
         return True
 
-    def _somewhere(self, *words: str) -> Found:
+    def _somewhere(self, verb: str, handle: str) -> Found:
         """The answer of the first server that knows the job."""
-        unknown: GearmanError | None = None
         for address in self._asker.addresses:
             try:
-                return self._asker.one(address, *words)
+                return self._asker.one(address, verb, word(handle))
             except Refused as error:
                 if error.code != _UNKNOWN:
                     raise
-                unknown = error
-        raise unknown or Refused(_UNKNOWN)
+        raise Refused(f"{handle}: {_UNKNOWN}")
 
     def why(self) -> bool:
         """Sentences about a job; False if no server knows it."""
