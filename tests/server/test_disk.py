@@ -81,6 +81,18 @@ def test_it_is_said_once_that_room_is_short_and_once_that_it_is_not(
     ]
 
 
+def test_the_nearer_the_mark_the_sooner_it_is_looked_at_again() -> None:
+    disk = Disk(900 * MIB)
+    _, watch = watched(disk, "2%")
+    _, careless = watched(disk, "0")
+
+    for disk.free, seconds in ((900 * MIB, 0.5), (276 * MIB, 0.25), (21 * MIB, 0.02)):
+        assert watch.look() == seconds
+        assert careless.look() == 0.5
+    disk.free = 1 * MIB
+    assert watch.look() == 0.5, "it is short, and nothing fills it"
+
+
 def test_a_disk_that_cannot_be_seen_keeps_nobody_out() -> None:
     disk = Disk(1)
     broker, watch = watched(disk, "2%")

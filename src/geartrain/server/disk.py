@@ -19,8 +19,12 @@ from geartrain.stores.port import Room
 
 log = logging.getLogger("geartrain.server")
 
-#: Seconds between looks.
+#: Seconds between looks: far from the mark, and near to it.
 LOOK_SECONDS: Final = 0.5
+NEAR_SECONDS: Final = 0.02
+#: No queue is written faster. A disk that it fills between two looks may stay full for good,
+#: for what it wrote last then has no room to go from SQLite's log to the file.
+BYTES_A_SECOND: Final = 2**30
 
 
 def bytes_of(text: str, size: int) -> int:
@@ -48,26 +52,26 @@ class DiskWatch:
 
     def start(self) -> None:
         """Look now, and again and again. Call it on the loop."""
-        self.look()
-        self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self.start)
+        self._timer = asyncio.get_running_loop().call_later(self.look(), self.start)
 
     def stop(self) -> None:
         """Look no more."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def look(self) -> None:
-        """Look at the disk now."""
+    def look(self) -> float:
+        """Look at the disk now; seconds until it should be looked at again."""
         room = self._room()
         if room is None:
             # Whoever writes there will say what is wrong.
             self._is_well("it cannot be seen how much room there is for the queue")
-            return
+            return LOOK_SECONDS
         least = bytes_of(self._least, room.size)
         # A little more than that before it is well again, so that it does not flutter.
         if room.free >= least + (least // 8 if self._short else 0):
             self._is_well(f"there is room again in {room.folder}")
-            return
+            reached = (room.free - least) / BYTES_A_SECOND if least else LOOK_SECONDS
+            return min(LOOK_SECONDS, max(NEAR_SECONDS, reached))
         left, wanted = _size(room.free), _size(least)
         text = (
             f"The disk of the queue ({room.folder}) has {left} left, and {wanted} of it are not for"
@@ -81,6 +85,7 @@ class DiskWatch:
                 " is more",
                 room.folder, left, wanted,
             )  # fmt: skip
+        return LOOK_SECONDS
 
     def _is_well(self, why: str) -> None:
         if self._short:
