@@ -240,6 +240,10 @@ def test_policies_are_tables_in_the_file_and_words_on_the_command_line(tmp_path:
         ("resize attempts=0", "policy for resize: attempts: 0 is not valid: want 1 or more, or -1"),
         ("resize backoff=1s", "policy for resize: backoff: '1s' is not valid: want attempts with"),
         ("resize attempts=3 backoff=soon", "backoff: 'soon' is not valid: want a time such as"),
+        (
+            "resize attempts=3 backoff=1h backoff-max=5min",
+            "backoff-max: '5min' is not valid: want no less than backoff=1h",
+        ),
         ("resize attempts=3 on=crash", "on: 'crash' is not valid: want worker-lost or timeout"),
         ("resize attempts=-1 dead=yes", "dead: 'yes' is not valid: want attempts of 1 or more"),
         ("resize attempts=2 dead=perhaps", "dead: 'perhaps' is not valid: want yes or"),
@@ -250,6 +254,12 @@ def test_policies_are_tables_in_the_file_and_words_on_the_command_line(tmp_path:
 def test_policy_that_makes_no_sense_is_named(said: str, named: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(named)):
         read_policies([said])
+
+
+def test_a_first_pause_that_is_longer_than_the_longest_usually_is_is_as_long_as_said() -> None:
+    policies = read_policies(["a attempts=3 backoff=1h", "b attempts=3 backoff=1s"])
+    found = [policies.of(name) for name in (b"a", b"b")]
+    assert [one.backoff_max for one in found if one is not None] == [3600.0, 300.0]
 
 
 def test_policy_in_a_file_is_named_with_the_file(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ KEYS: Final = {
     "attempts": "times a job is given out in all, -1 for ever; what follows needs it",
     "backoff": "pause before the second attempt; each further one is twice as long, and varies by"
     " half, so that jobs that failed together do not come back together (default: none)",
-    "backoff-max": "longest pause (default: 5min)",
+    "backoff-max": "longest pause (default: 5min, or the backoff if that is longer)",
     "on": "outcomes that count as attempts: worker-lost, timeout, fail, exception (default: all)."
     " The others go as without a policy: a lost worker's job is given out again, a failed one"
     " has failed",
@@ -108,8 +108,13 @@ def _policy(name: str, said: Mapping[str, str], source: str) -> Policy:
                 )
     if "backoff" in said:
         backoff = read_kind(where("backoff"), said["backoff"], TIME, 0, 1e9)
+        backoff_max = max(backoff, backoff_max)
     if "backoff-max" in said:
         backoff_max = read_kind(where("backoff-max"), said["backoff-max"], TIME, 0, 1e9)
+        if backoff_max < backoff:
+            raise BadValue(
+                where("backoff-max"), said["backoff-max"], f"no less than backoff={said['backoff']}"
+            )
     if "on" in said:
         covers = 0
         for outcome in said["on"].split(","):
