@@ -19,7 +19,7 @@ pytestmark = pytest.mark.once
 
 #: Neither wing: what both stand on, and what may know both.
 NO_WING = {"__init__", "__main__", "_build", "_native", "auth", "cli", "codecs", "errors", "jsonlog",
-           "plugins", "protocol", "retry", "terms", "testing", "transport", "values"}  # fmt: skip
+           "plugins", "protocol", "retry", "terms", "testing", "transport", "units", "values"}  # fmt: skip
 
 
 def lint_imports(root: Path, source: Path) -> subprocess.CompletedProcess[str]:

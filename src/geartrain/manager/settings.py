@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from geartrain.errors import ConfigurationError
 from geartrain.manager.plan import FunctionPlan
+from geartrain.units import SIZES, TIMES, whole, with_unit
 
 TEXT: Final = "text"
 TEXTS: Final = "texts"
@@ -27,16 +28,6 @@ FLAG: Final = "flag"
 LEVEL: Final = "level"
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-_BYTES: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_SECONDS: Final = {
-    "": 1.0,
-    "ms": 0.001,
-    "s": 1.0,
-    "m": 60.0,
-    "min": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-}
 
 
 def _setting(
@@ -215,11 +206,11 @@ def read_value(name: str, value: object, source: str) -> object:
         least: float = meta["least"]
         number: float | None
         if kind == COUNT:
-            number, want = _whole(value), "a whole number"
+            number, want = whole(value), "a whole number"
         elif kind == BYTES:
-            number, want = _unit(value, _BYTES, "i?b?"), "a size such as 64k, 512M or 1GiB"
+            number, want = with_unit(value, SIZES), "a size such as 64k, 512M or 1GiB"
         elif kind == SECONDS:
-            number, want = _unit(value, _SECONDS, ""), "a time such as 90, 500ms, 30m or 12h"
+            number, want = with_unit(value, TIMES), "a time such as 90, 500ms, 30m or 12h"
         else:
             number, want = _fraction(value), "a part of the whole, such as 0.1 or 10%"
         if number is not None and number >= least:
@@ -238,28 +229,6 @@ def _texts(value: object, split: bool) -> tuple[str, ...] | None:
     if split:
         values = [part for one in values for part in one.replace(",", " ").split()]
     return tuple(values)
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value[:18])
-    return None
-
-
-def _unit(value: object, units: Mapping[str, float], ending: str) -> float | None:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return value if value == value else None
-    if not isinstance(value, str):
-        return None
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-z]*)", value.strip().lower())
-    if match is None:
-        return None
-    letters = match[2]
-    if ending:
-        letters = re.sub(f"(?<=[kmgt]){ending}$|^b$", "", letters)
-    return float(match[1]) * units[letters] if letters in units else None
 
 
 def _fraction(value: object) -> float | None:
@@ -318,7 +287,7 @@ def _function(content: object, source: str) -> FunctionPlan:
         raise ConfigurationError(f"{source} must be a table: [{source.rpartition(' ')[2]}]")
     for key, value in content.items():
         if key == "processes":
-            if _whole(value) is None or not isinstance(value, int) or value < 1:
+            if whole(value) is None or not isinstance(value, int) or value < 1:
                 raise ConfigurationError(
                     f"{source}.processes: {value!r} is not valid: want a whole number, at least 1"
                 )

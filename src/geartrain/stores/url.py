@@ -7,10 +7,10 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from geartrain.stores.port import StoreRefused
+from geartrain.units import SIZES, TIMES, with_unit
 
 _TRUE = {"1", "yes", "true", "on", ""}
 _FALSE = {"0", "no", "false", "off"}
-_SIZES = {"k": 10, "m": 20, "g": 30, "t": 40}
 
 
 class StoreUrl(NamedTuple):
@@ -61,18 +61,13 @@ class StoreUrl(NamedTuple):
                 raise StoreRefused(f"unknown option {name!r} in {self.text}; it takes: {known}")
 
     def seconds(self, name: str, default: float) -> float:
-        """``10s``, ``500ms``, ``2m`` or a bare number of seconds."""
+        """``10s``, ``500ms``, ``2m`` or a bare number of seconds; see ``units``."""
         text = self.options.get(name)
         if text is None:
             return default
-        for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("", 1.0)):
-            if text.endswith(unit):
-                try:
-                    value = float(text.removesuffix(unit)) * factor
-                except ValueError:
-                    continue
-                if 0 < value < 1e9:
-                    return value
+        value = with_unit(text, TIMES)
+        if value is not None and 0 < value < 1e9:
+            return value
         raise StoreRefused(f"{name}={text} in {self.text}: want a time such as 10s or 500ms")
 
     def size(self, name: str, default: int) -> int:
@@ -80,12 +75,10 @@ class StoreUrl(NamedTuple):
         text = self.options.get(name)
         if text is None:
             return default
-        bare = text.strip().lower().removesuffix("b").removesuffix("i")
-        shift = _SIZES.get(bare[-1:], 0)
-        digits = bare[:-1] if shift else bare
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        value = with_unit(text, SIZES)
+        if value is None:
             raise StoreRefused(f"{name}={text} in {self.text}: want a size such as 64M")
-        return int(digits) << shift
+        return int(value)
 
     def flag(self, name: str, default: bool = False) -> bool:
         """``yes`` or ``no``; the bare name is yes."""
