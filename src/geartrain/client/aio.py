@@ -21,8 +21,6 @@ from geartrain.client.events import (
     EchoReply,
     Event,
     LineReply,
-    Lost,
-    Refused,
     StatusReply,
     TaskEvent,
 )
@@ -46,12 +44,11 @@ from geartrain.client.options import (
 )
 from geartrain.client.remote import AsyncRemoteFunction
 from geartrain.client.routing import Routing, RoutingName
-from geartrain.client.status import JobStatus
+from geartrain.client.status import JobStatus, status_of
+from geartrain.client.survey import Survey, has_worker
 from geartrain.client.sync import ReturnWhen, _keys, _nothing, _servers_of
-from geartrain.client.task import server_error
 from geartrain.codecs import CodecLike
 from geartrain.errors import (
-    GearmanError,
     GearmanTimeout,
     NoWorkers,
     ResultTimeout,
@@ -176,10 +173,8 @@ class AsyncClient:
     async def _check_for_workers(self, task: AsyncTask[Any]) -> None:
         name = task.wire_function.decode()
         async for answer in self._ask_all(lambda c: c.admin(b"status"), LineReply):
-            for line in answer.lines:
-                fields = line.rsplit("\t", 3)
-                if fields[0] == name and fields[-1].isdigit() and int(fields[-1]):
-                    return
+            if has_worker(answer.lines, name):
+                return
         raise NoWorkers(task.function)
 
     # ── many at once ─────────────────────────────────────────────────────────
@@ -323,14 +318,7 @@ class AsyncClient:
         else:
             key = bytes_of(unique or b"", "unique")
             found = await self._first_known(None, lambda c: c.get_status_unique(key))
-        return JobStatus(
-            handle=job,
-            known=found.known,
-            running=found.running,
-            numerator=found.numerator,
-            denominator=found.denominator,
-            waiting=found.waiting,
-        )
+        return status_of(job, found)
 
     async def cancel(self, handle: Handle | str, /) -> bool:
         """Take a job out of its queue; see ``Client.cancel``."""
@@ -368,29 +356,19 @@ class AsyncClient:
         servers: tuple[Address, ...] | None = None,
         limit: int = 0,
     ) -> AsyncIterator[T]:
-        causes: dict[str, str] = {}
-        answers = 0
-        refusal: GearmanError | None = None
+        survey = Survey(kind, limit)
         for address in servers or self.engine.book.in_order(self.servers, time.monotonic()):
             try:
                 answer = await self._answer(await self.engine.ask(address, question))
             except (ServerUnavailable, GearmanTimeout) as error:
-                causes[str(address)] = str(error)
-                if isinstance(error, SubmitTimeout):
-                    refusal = error
+                survey.failed(address, error)
                 continue
-            if isinstance(answer, kind):
-                answers += 1
-                yield answer
-                if answers == limit:
+            found = survey.heard(address, answer)
+            if found is not None:
+                yield found
+                if survey.complete:
                     return
-            elif isinstance(answer, Refused):
-                refusal = server_error(answer.code, answer.text)
-            else:
-                lost = isinstance(answer, Lost) and answer.cause
-                causes[str(address)] = lost or "no answer"
-        if not answers:
-            raise refusal or ServerUnavailable("no server could be asked", causes)
+        survey.check()
 
     async def _answer(self, question: AsyncQuestion) -> Event:
         try:

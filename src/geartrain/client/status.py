@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from geartrain.client.events import StatusReply
 from geartrain.client.handle import Handle
 from geartrain.values import Value
 
@@ -52,3 +53,10 @@ class JobStatus(Value):
     def fraction(self) -> float | None:
         """Between 0 and 1 as a rule; None where nothing is known."""
         return self.numerator / self.denominator if self.denominator else None
+
+
+def status_of(handle: Handle | None, reply: StatusReply) -> JobStatus:
+    """What a server has said, of this job."""
+    return JobStatus(
+        handle, reply.known, reply.running, reply.numerator, reply.denominator, reply.waiting
+    )

@@ -22,8 +22,6 @@ from geartrain.client.events import (
     EchoReply,
     Event,
     LineReply,
-    Lost,
-    Refused,
     StatusReply,
     TaskEvent,
 )
@@ -47,12 +45,11 @@ from geartrain.client.options import (
 )
 from geartrain.client.remote import RemoteFunction
 from geartrain.client.routing import Routing, RoutingName
-from geartrain.client.status import JobStatus
-from geartrain.client.task import server_error
+from geartrain.client.status import JobStatus, status_of
+from geartrain.client.survey import Survey, has_worker
 from geartrain.client.waiting import Batch, Task, TaskSet, deadline_of
 from geartrain.codecs import CodecLike
 from geartrain.errors import (
-    ConnectTimeout,
     GearmanTimeout,
     NoWorkers,
     ResultTimeout,
@@ -224,11 +221,9 @@ class Client:
 
     def _check_for_workers(self, task: Task[Any]) -> None:
         name = task.wire_function.decode()
-        for lines in self._ask_all(lambda c: c.admin(b"status"), LineReply):
-            for line in lines.lines:
-                fields = line.rsplit("\t", 3)
-                if fields[0] == name and fields[-1].isdigit() and int(fields[-1]):
-                    return
+        for answer in self._ask_all(lambda c: c.admin(b"status"), LineReply):
+            if has_worker(answer.lines, name):
+                return
         raise NoWorkers(task.function)
 
     def submit_decoded(
@@ -440,14 +435,7 @@ class Client:
         else:
             key = bytes_of(unique or b"", "unique")
             found = self._first_known(None, lambda c: c.get_status_unique(key))
-        return JobStatus(
-            handle=job,
-            known=found.known,
-            running=found.running,
-            numerator=found.numerator,
-            denominator=found.denominator,
-            waiting=found.waiting,
-        )
+        return status_of(job, found)
 
     def cancel(self, handle: Handle | str, /) -> bool:
         """Take a job out of its queue. One that runs goes on, unheard.
@@ -495,30 +483,19 @@ class Client:
     ) -> Iterator[T]:
         """Ask servers one after another; yields answers, raises if there was none at all."""
         deadline = deadline_of(self.submit_timeout)
-        causes: dict[str, str] = {}
-        answers = 0
-        refusal: Exception | None = None
+        survey = Survey(kind, limit)
         for address in servers or self.engine.book.in_order(self.servers, time.monotonic()):
             try:
                 answer = self._answer(self.engine.ask(address, question), deadline)
             except (ServerUnavailable, GearmanTimeout) as error:
-                causes[str(address)] = str(error)
-                if isinstance(error, GearmanTimeout) and not isinstance(error, ConnectTimeout):
-                    refusal = error
+                survey.failed(address, error)
                 continue
-            if isinstance(answer, kind):
-                answers += 1
-                yield answer
-                if answers == limit:
+            found = survey.heard(address, answer)
+            if found is not None:
+                yield found
+                if survey.complete:
                     return
-            elif isinstance(answer, Refused):
-                refusal = server_error(answer.code, answer.text)
-            else:
-                causes[str(address)] = (
-                    answer.cause if isinstance(answer, Lost) and answer.cause else "no answer"
-                )
-        if not answers:
-            raise refusal or ServerUnavailable("no server could be asked", causes)
+        survey.check()
 
     def _answer(self, question: Question, deadline: float | None) -> Event | None:
         if not self.engine.wait(question.done, deadline):
