@@ -130,6 +130,7 @@ def test_wrong_options_are_named() -> None:
     [
         ("options=-csynchronous_commit%3Doff", "has synchronous_commit = off"),
         ("require=standby", "synchronous_standby_names is empty"),
+        ("require=standby&options=-csynchronous_commit%3Dlocal", "synchronous_commit = local"),
     ],
 )
 async def test_a_database_that_does_not_keep_its_word_is_refused(

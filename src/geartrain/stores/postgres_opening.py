@@ -31,6 +31,11 @@ async def prepare(db: Db, require_standby: bool) -> None:
                 f"PostgreSQL has {name} = off: it would forget jobs that it has accepted; "
                 f"set it to on"
             )
+    if require_standby and settings["synchronous_commit"] == "local":
+        raise StoreRefused(
+            "require=standby, but synchronous_commit = local: PostgreSQL waits for its own disk "
+            "alone; set it to on"
+        )
     if not settings["synchronous_standby_names"]:
         if require_standby:
             raise StoreRefused(
