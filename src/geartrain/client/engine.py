@@ -110,7 +110,7 @@ class Engine(Sending):
             for watcher in task.watchers:
                 watcher.append(task)
         if task.callbacks is not None:
-            self._callbacks.tell(task, event, True)
+            self._calls.tell(task, event, True)
 
     def _run_due(self) -> None:
         now = time.monotonic()
@@ -137,7 +137,7 @@ class Engine(Sending):
 
     def call_later(self, fn: Callable[[Any], object], task: BaseTask[Any]) -> None:
         """Have the leading thread call ``fn(task)``, without the lock."""
-        self._callbacks.call(fn, task)
+        self._calls.call(fn, task)
 
     # ── what has come ────────────────────────────────────────────────────────
 
@@ -212,7 +212,7 @@ class Engine(Sending):
                     for watcher in who.watchers:
                         watcher.append(who)
                 if who.callbacks is not None:
-                    self._callbacks.tell(who, event, verdict == OVER)
+                    self._calls.tell(who, event, verdict == OVER)
             else:
                 later.append((who, verdict, event))
             if verdict != GO_ON:
@@ -235,7 +235,7 @@ class Engine(Sending):
         with self.lock:
             self._wake_the_served()
         self._wake_leader()
-        self._callbacks.run()
+        self._calls.run()
         if not self._leader:
             self._close_waker()
 
@@ -243,7 +243,7 @@ class Engine(Sending):
         """In the child: leave the sockets to the parent, and begin anew on first use."""
         self._close_waker()
         self._new_threading()
-        self._callbacks.clear()
+        self._calls.clear()
         self._again.clear()
         channels = list(self._channels.values())
         self._channels.clear()

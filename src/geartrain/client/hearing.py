@@ -135,7 +135,7 @@ class Hearing(Leading):
     def _step(self, deadline: float | None) -> bool:
         """Wait once for anything, and deal with it; False: the deadline came first."""
         take_signals()
-        self._callbacks.run()
+        self._calls.run()
         end = deadline
         if self._again:
             self._run_due()
@@ -162,7 +162,7 @@ class Hearing(Leading):
                 return self._nothing_left()
             if not self._wait_for_some(channels, end):
                 return deadline is None or time.monotonic() < deadline
-        self._callbacks.run()
+        self._calls.run()
         return True
 
     def _nothing_left(self) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from geartrain._native import mypyc_attr
-from geartrain.client.callbacks import Callbacks
+from geartrain.client.due_calls import DueCalls
 from geartrain.client.task import BaseTask
 
 
@@ -27,7 +27,7 @@ class Leading:
     """The threads that wait. What they wait for is up to who derives from this."""
 
     def __init__(self) -> None:
-        self._callbacks = Callbacks()
+        self._calls = DueCalls()
         # What is to be handed in once more, and when: (time, count, task).
         self._again: list[tuple[float, int, BaseTask[Any]]] = []
         self._new_threading()

@@ -174,7 +174,7 @@ class InlineEngine(Engine):
             if attempt.verdict != AGAIN:
                 break
             task.restart()
-        self._callbacks.run()
+        self._calls.run()
 
     def ask(self, address: Address, question: Callable[[ClientConnection], int]) -> Question:
         """There is no server to ask.

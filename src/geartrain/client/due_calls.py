@@ -16,7 +16,7 @@ from geartrain.client.seldom import log
 from geartrain.client.task import BaseTask
 
 
-class Callbacks:
+class DueCalls:
     """What is to be called, in order; any thread may add to it."""
 
     def __init__(self) -> None:
