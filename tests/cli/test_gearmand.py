@@ -554,7 +554,8 @@ def test_unix_socket_that_the_new_user_may_not_remove_is_told(
     path = tmp_path / "sock"
     words = ("-u", "nobody", "-L", f"unix:{path}")
     server = start(*words)  # type: ignore[arg-type]
-    server.wire().close()
+    # It can be connected to a moment before it is ready to be ended.
+    wait_until(lambda: " listens on " in server.log(), within=10.0)
 
     assert server.end() == 0
 
