@@ -405,6 +405,23 @@ def test_signal_ends_it_at_once_with_status_0_and_takes_its_files_away(
     assert not path.exists()
 
 
+def test_signal_ends_it_while_it_waits_for_its_queue_and_takes_its_files_away(
+    start: type[Started], tmp_path: Path
+) -> None:
+    pytest.importorskip("psycopg")
+    path = tmp_path / "sock"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/jobs"
+        server = start("--queue", url, "-L", f"unix:{path}")  # type: ignore[arg-type]
+        silent.settimeout(patient(20.0))
+        with silent.accept()[0]:
+            assert path.exists()
+            assert server.end() == 0
+
+    assert not path.exists()
+    assert "stopping before it has begun" in server.log()
+
+
 def test_usr1_ends_it_when_the_last_job_is_done(start: type[Started]) -> None:
     server = start()  # type: ignore[call-arg]
     wire = server.wire()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -37,6 +38,7 @@ from geartrain.stores.port import (
     Where,
 )
 from geartrain.stores.postgres_batch import FEWEST_CAREFUL, Care
+from geartrain.stores.postgres_link import Link
 from geartrain.stores.postgres_opening import OPENING_LOCK
 from geartrain.stores.sql import migrations
 from geartrain.testing.store_contract import FakeServer, MakeStore, StoreContract
@@ -147,6 +149,34 @@ async def test_nobody_there_is_told() -> None:
 
     with pytest.raises(StoreDown, match=r"cannot reach PostgreSQL: .*refused"):
         await store.open("one", 10)
+
+
+async def test_who_is_cancelled_when_the_connection_comes_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or a server that is stopped as it starts would wait for ever for the one that listens."""
+    comes = asyncio.Event()
+
+    async def connect(*_: object, **__: object) -> None:
+        await comes.wait()
+
+    async def greet(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", connect)
+    monkeypatch.setattr(Link, "_greet", greet)
+    for rounds in range(6):
+        comes.clear()
+        connecting = asyncio.create_task(Link("", patient(30.0)).connect())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        comes.set()
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        connecting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, AttributeError):
+            await asyncio.wait_for(asyncio.shield(connecting), patient(5.0))
+        assert connecting.done(), rounds
 
 
 async def test_tables_from_the_future_are_refused(place: Place) -> None:

@@ -312,7 +312,7 @@ def run(settings: s.Settings, reread: Callable[[], s.Settings]) -> int:
 async def _serve(
     settings: s.Settings, reread: Callable[[], s.Settings], server_log: ServerLog, descriptor: int
 ) -> int:
-    from geartrain.server.jobserver import JobServer, addresses_text
+    from geartrain.server.jobserver import JobServer
 
     server = JobServer(
         settings,
@@ -321,6 +321,28 @@ async def _serve(
         # Before the queue is opened: its files are the user's.
         settle=(lambda: become(settings.user)) if settings.user else None,
     )
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    assert main is not None
+    # As soon as there is anything to put in order: a socket's file, the queue's lock.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, main.cancel)
+    try:
+        await _serve_on(server, settings, reread, server_log, descriptor)
+    except asyncio.CancelledError:
+        log.log(NOTICE, "stopping before it has begun")
+    return 0
+
+
+async def _serve_on(
+    server: JobServer,
+    settings: s.Settings,
+    reread: Callable[[], s.Settings],
+    server_log: ServerLog,
+    descriptor: int,
+) -> None:
+    from geartrain.server.jobserver import addresses_text
+
     async with server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -351,7 +373,6 @@ async def _serve(
         await server.serve_until_ended()
         notify("STOPPING=1")
         log.log(NOTICE, "stopping")
-    return 0
 
 
 def _decide_anew(server: JobServer, settings: s.Settings, reread: Callable[[], s.Settings]) -> None:

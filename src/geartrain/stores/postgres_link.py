@@ -84,12 +84,12 @@ class Link:
             except psycopg.Error:
                 await self.drop()
         try:
-            db: Db = await asyncio.wait_for(
-                AsyncConnection.connect(
+            # Not wait_for(): before Python 3.12 it forgets that it was cancelled if the
+            # connection comes at that moment, and who listens would listen for ever.
+            async with asyncio.timeout(self.patience):
+                db: Db = await AsyncConnection.connect(
                     self._conninfo, autocommit=True, cursor_factory=AsyncRawCursor
-                ),
-                self.patience,
-            )
+                )
             try:
                 await self._greet(db)
             except BaseException:

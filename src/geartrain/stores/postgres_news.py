@@ -86,11 +86,13 @@ class News:
         """Ask the server that has this lease; None if it does not answer in time."""
         self._asks += 1
         number = self._asks
-        answer = self._open[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._open[number] = answer
         self._unsent.append(_letter("ask", holder, self._me(), number, question))
         self._send()
         try:
-            return await asyncio.wait_for(answer, within)
+            async with asyncio.timeout(within):
+                return await answer
         except TimeoutError:
             return None
         finally:
