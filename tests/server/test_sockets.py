@@ -517,6 +517,11 @@ def test_who_goes_without_a_word_on_a_unix_socket_while_answers_wait_is_forgotte
                     sock.send(flood)
                     sock.send(packet(T.SUBMIT_JOB, b"f", b"", b"w") + packet(T.GRAB_JOB))
 
+        # Connections are accepted in their order: when this one is heard, all were.
+        with socket.socket(socket.AF_UNIX) as last:
+            last.connect(path)
+            last.sendall(b"version\n")
+            assert last.recv(100).startswith(b"OK ")
         wait_until(lambda: connections(server) == 0)
         state = server.call(lambda one: one.broker.state)
         assert not state.peers
