@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -230,6 +232,42 @@ def test_hosted_loop_is_an_event_loop_like_others() -> None:
         await asyncio.sleep(0.001)
 
     run(HostedLoop, story)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_jobs_of_a_lone_peer_are_committed_by_the_servers_own_thread_until_another_speaks(
+    loop: Loops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geartrain.stores.lone.QUICK_SECONDS", 60.0)
+    committed: list[str] = []
+    own = threading.current_thread().name
+
+    def note(statement: str) -> None:
+        if statement == "COMMIT":
+            committed.append(threading.current_thread().name)
+
+    async def story() -> None:
+        settings = dataclasses.replace(LOCAL, queue=f"sqlite://{tmp_path}/jobs.db")
+        async with JobServer(settings) as server, dial(server) as one, dial(server) as two:
+            writer = server._keeping._writer
+            assert writer is not None
+            writer.store._writer.db.set_trace_callback(note)  # type: ignore[attr-defined]
+            for _ in range(100):
+                one.send(T.SUBMIT_JOB_BG, b"f", b"", b"w")
+                assert (await one.receive())[0] == T.JOB_CREATED
+            # A thread that is not the server's alone never waits for the disk.
+            alone = own if loop is HostedLoop else "geartrain-store-writer"
+            assert set(committed[-10:]) == {alone}
+
+            for _ in range(10):
+                two.send(T.ECHO_REQ, b"x")
+                await two.receive()
+                one.send(T.SUBMIT_JOB_BG, b"f", b"", b"w")
+                assert (await one.receive())[0] == T.JOB_CREATED
+            assert set(committed[-10:]) == {"geartrain-store-writer"}
+            assert len(committed) >= 110
+
+    run(loop, story)
 
 
 def test_what_another_thread_calls_is_called_whenever_it_comes() -> None:

@@ -34,6 +34,32 @@ async def test_calls_are_made_in_order_in_one_other_thread(lane: Lane) -> None:
     assert seen == list(range(100))
 
 
+async def test_call_is_made_here_only_while_no_other_is_under_way(lane: Lane) -> None:
+    going, go_on = threading.Event(), threading.Event()
+
+    def name() -> str:
+        return threading.current_thread().name
+
+    def hold() -> None:
+        going.set()
+        go_on.wait()
+
+    def fail() -> None:
+        raise OSError("the disk")
+
+    here = threading.current_thread().name
+    assert await lane.call(name, here=True) == here
+    with pytest.raises(OSError, match="the disk"):
+        await lane.call(fail, here=True)
+    held = lane.call(hold)
+    behind = lane.call(name, here=True)
+    go_on.set()
+
+    assert await behind == "test-lane"
+    await held
+    assert await lane.call(name, here=True) == here
+
+
 async def test_what_a_call_raises_is_raised_where_it_is_awaited(lane: Lane) -> None:
     def fail() -> None:
         raise OSError("the disk")

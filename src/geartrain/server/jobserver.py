@@ -177,7 +177,8 @@ class JobServer:
         else:
             loop.add_reader(reactor.fileno(), self._turn)
         self._sweep_timer = loop.call_later(sweep_seconds(self.settings), self._sweep)
-        self._keeping.start()
+        hosted = isinstance(loop, HostedLoop)
+        self._keeping.start((lambda: reactor.heard) if hosted else None)
 
     def _name(self) -> str:
         """This server among those that share a queue."""

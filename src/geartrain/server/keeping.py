@@ -24,8 +24,9 @@ from geartrain.server.settings import Settings
 from geartrain.server.spill import Spill
 from geartrain.server.store_writer import StoreWriter
 from geartrain.stores import registry
+from geartrain.stores.lone import Lone
 from geartrain.stores.port import DeadSet, JobId, QueueKey, QueueStore
-from geartrain.stores.sqlite import spill_store
+from geartrain.stores.sqlite import SqliteStore, spill_store
 from geartrain.stores.url import StoreUrl
 
 log: Final = logging.getLogger("geartrain.server")
@@ -140,10 +141,19 @@ class Keeping:
         )  # fmt: skip
         desk.learn(reports.verbs())
 
-    def start(self) -> None:
-        """Begin to write."""
-        if self._writer is not None:
-            self._writer.start()
+    def start(self, heard: Callable[[], int] | None) -> None:
+        """Begin to write.
+
+        Args:
+            heard: how many times any peer was listened to; None if the thread is not the
+                server's alone, so that no commit may be made in it.
+        """
+        if self._writer is None:
+            return
+        store = self._writer.store
+        if heard is not None and isinstance(store, SqliteStore):
+            store.lone = Lone(heard)
+        self._writer.start()
 
     async def stop(self) -> None:
         """Write what waits, so that who was promised an answer gets it, and let go of it."""

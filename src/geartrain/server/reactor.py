@@ -75,6 +75,8 @@ class Reactor:
         self.listeners: dict[int, socket.socket] = {}
         self.max_output_bytes = max_output_bytes
         self.turns = 0
+        #: How many times any peer was listened to.
+        self.heard = 0
         self.bell = Bell()
         #: When it rings; 0.0 while it is not set.
         self._bell_at = 0.0
@@ -242,6 +244,7 @@ class Reactor:
             else:
                 self._serve_rare(session, mask)
             count += 1
+            self.heard += 1
             if count == GRAIN:
                 count = 0
                 self.send()

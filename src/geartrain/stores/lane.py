@@ -124,6 +124,8 @@ class Lane:
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
         self._runner: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: Calls that have not been answered.
+        self._under_way = 0
 
     def start(self) -> None:
         """Begin; answers go to the running loop."""
@@ -133,12 +135,25 @@ class Lane:
         self._runner = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._runner.start()
 
-    def call(self, function: Callable[[], T]) -> Answer[T]:
-        """Have ``function`` called after all calls before; its answer or its error is the future's."""
+    def call(self, function: Callable[[], T], *, here: bool = False) -> Answer[T]:
+        """Have ``function`` called after all calls before; its answer or its error is the future's.
+
+        Args:
+            here: in this thread, now, unless another call is under way.
+        """
         assert self._loop is not None, "start() first"
         future: Answer[T] = Answer(self._loop)
-        self._work.put((future, function))
+        if here and not self._under_way:
+            _carry_out(future, function)
+            future.settle()
+        else:
+            self._under_way += 1
+            self._work.put((future, function))
         return future
+
+    def _told(self, future: Answer[Any]) -> None:
+        self._under_way -= 1
+        future.settle()
 
     def stop(self) -> None:
         """End the thread once it has done what it was given. Waits for it."""
@@ -153,12 +168,16 @@ class Lane:
         while (work := self._work.get()) is not None:
             future, function = work
             try:
-                try:
-                    future.value = function()
-                except BaseException as error:
-                    future.error = error
-                tell(future.settle)
+                _carry_out(future, function)
+                tell(self._told, future)
             except RuntimeError:
                 pass  # the loop is closed: nobody waits any more
             # Not to keep a large body alive until the next call.
             del work, future, function
+
+
+def _carry_out(future: Answer[Any], function: Callable[[], Any]) -> None:
+    try:
+        future.value = function()
+    except BaseException as error:
+        future.error = error

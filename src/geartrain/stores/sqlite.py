@@ -23,12 +23,14 @@ import asyncio
 import math
 import os
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from geartrain.stores import sqlite_reader as reader
-from geartrain.stores.batch import complete, plan
+from geartrain.stores.batch import Plan, complete, plan
+from geartrain.stores.lone import Lone
 from geartrain.stores.port import (
     Add,
     Committed,
@@ -83,8 +85,16 @@ def spill_store(folder: str | None) -> SqliteStore:
     return SqliteStore(None, spill_folder=folder)
 
 
+def _is_one(todo: Plan) -> bool:
+    """A single job came, and nothing else is to be written."""
+    return len(todo.adds) == 1 and not (todo.ends or todo.gives or todo.stillborn)
+
+
 class SqliteStore(Claiming, Looking):
     """Keeps jobs in one file (see the port for what each method promises)."""
+
+    #: Says when a commit may be made in the thread of whoever asks for it; None for never.
+    lone: Lone | None = None
 
     @property
     def traits(self) -> Traits:
@@ -140,7 +150,8 @@ class SqliteStore(Claiming, Looking):
         cancelled: asyncio.CancelledError | None = None
         try:
             if todo.adds or todo.ends or todo.stillborn or self._needs_writing(gives):
-                answer = self._write(lambda writer: writer.commit(todo, held))
+                here = self.lone is not None and self.lone.commits() and _is_one(todo)
+                answer = self._write(lambda writer: self._timed(writer, todo, held), here=here)
                 try:
                     changes = await answer
                 except asyncio.CancelledError as error:
@@ -167,6 +178,15 @@ class SqliteStore(Claiming, Looking):
         if cancelled is not None:
             raise cancelled
         return Committed(complete(todo.answers), missed + changes.missed)
+
+    def _timed(self, writer: SqliteWriter, todo: Plan, held: dict[JobId, int]) -> Changes:
+        if self.lone is None:
+            return writer.commit(todo, held)
+        began = time.monotonic()
+        try:
+            return writer.commit(todo, held)
+        finally:
+            self.lone.took(time.monotonic() - began)
 
     def _needs_writing(self, gives: Sequence[Give]) -> bool:
         if any(give.attempts is not None or give.run_at is not None for give in gives):

@@ -150,7 +150,7 @@ class Session:
 
     # ── calls to the threads ─────────────────────────────────────────────────
 
-    def _write(self, work: Callable[[SqliteWriter], T]) -> Answer[T]:
+    def _write(self, work: Callable[[SqliteWriter], T], *, here: bool = False) -> Answer[T]:
         def run() -> T:
             writer = self._ready_writer()
             try:
@@ -162,7 +162,7 @@ class Session:
                 raise
 
         self._check_open()
-        return self._writing.call(run)
+        return self._writing.call(run, here=here)
 
     def _ready_writer(self) -> SqliteWriter:
         if self.path is not None:
