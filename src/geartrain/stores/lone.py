@@ -16,8 +16,8 @@ from typing import Final
 #: Commits in a row with one word between two of them.
 ALONE: Final = 16
 #: Commits in a row that were quick, and what is quick, in seconds.
-QUICK: Final = 32
-QUICK_SECONDS: Final = 0.002
+QUICK: Final = 16
+QUICK_SECONDS: Final = 0.005
 
 
 class Lone:
