@@ -22,7 +22,7 @@ from geartrain.errors import (
 )
 from geartrain.retry import Retry
 from tests.client.servers import KINDS, RawWorker, Server, raw_worker
-from tests.support import free_port
+from tests.support import free_port, patient
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def test_many(aclient: AsyncClient, worker: RawWorker) -> None:
     assert sorted(unordered) == sorted(wanted)
     tasks = [await aclient.submit("reverse", text) for text in texts]
     never = await aclient.submit("nobody-does-this")
-    done, left = await aclient.wait([*tasks, never], timeout=0.5)
+    done, left = await aclient.wait([*tasks, never], timeout=patient(2.0))
     assert (done, left) == (set(tasks), {never})
     assert await aclient.gather(tasks) == wanted
     assert {t async for t in aclient.as_completed(tasks)} == set(tasks)

@@ -13,6 +13,7 @@ from geartrain.errors import (
     ResultTimeout,
 )
 from tests.client.servers import RawWorker, Server, raw_worker
+from tests.support import patient
 
 
 def test_map_is_ordered_and_lazy(client: Client, worker: RawWorker) -> None:
@@ -75,7 +76,7 @@ def test_as_completed_wait_and_gather(client: Client, worker: RawWorker) -> None
     tasks = [client.submit("reverse", str(n)) for n in range(20)]
     never = client.submit("nobody-does-this")
 
-    done, left = client.wait([*tasks, never], timeout=0.5)
+    done, left = client.wait([*tasks, never], timeout=patient(2.0))
     assert (done, left) == (set(tasks), {never})
     assert set(client.as_completed(tasks)) == set(tasks)
     assert client.gather(tasks) == [str(n)[::-1].encode() for n in range(20)]
