@@ -1,5 +1,8 @@
 """One thread that owns what may not be shared: its calls are carried out in order.
 
+A call may be made in the caller's own thread instead, while none is under way: then too
+they are made one at a time, and in order.
+
 ``ThreadPoolExecutor(1)`` does the same; this takes half as long for a call, and
 a call is made for each commit.
 """

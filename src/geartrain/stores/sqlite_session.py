@@ -1,7 +1,8 @@
 """A SQLite file that is open: the two threads at it, and what happens to it meanwhile.
 
 One thread writes, one reads beside it, each through a connection of its own; what the store
-does with the file goes through ``_write`` and ``_read``. Files may be removed, replaced or
+does with the file goes through ``_write`` and ``_read``. A lone peer's commit is made in the
+server's thread, while the one that writes has nothing to do (``lone``). Files may be removed, replaced or
 left without room under a server that runs. So each write first looks whether the file and
 SQLite's log are the ones that were opened: what went to another would be lost with a
 restart. After an error of the disk both connections are made anew, and what is known of the

@@ -1,6 +1,6 @@
 """Everything that changes a SQLite store, as plain calls on one connection.
 
-Runs in the writer's thread and knows no loop. What it answers are *changes*, by
+Runs in the writer's thread, or in its stead (``lone``), and knows no loop. What it answers are *changes*, by
 queue number; the store applies them to what it keeps in memory when they are
 durable, and not before.
 
