@@ -66,6 +66,7 @@ HOT = [
     "src/geartrain/stores/lane.py",
     "src/geartrain/stores/postgres_batch.py",
     "src/geartrain/stores/postgres_columns.py",
+    "src/geartrain/stores/records.py",
     "src/geartrain/stores/sqlite_hold.py",
     "src/geartrain/stores/sqlite_log.py",
     "src/geartrain/stores/sqlite_writer.py",

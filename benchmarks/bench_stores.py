@@ -167,7 +167,7 @@ async def depth(make: Make, rows: int) -> None:
     store, ids = await opened(make)
     began = time.perf_counter()
     for _ in range(0, rows, 1000):
-        await store.commit([a._replace(placement=Placement.POOL) for a in jobs(ids, 1000)], [], [])
+        await store.commit([Add(a.job, Placement.POOL) for a in jobs(ids, 1000)], [], [])
     took = time.perf_counter() - began
     print(f"filled {rows:,} rows at {rows / took:,.0f}/s")
     await store.close()

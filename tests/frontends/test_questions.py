@@ -11,7 +11,7 @@ from tests.frontends.talk import Line, Talk, TalkHouse
 def sent(line: Line) -> bytes:
     """What a session would send now."""
     connection = line.connection
-    if connection.holes:
+    if connection.owes():
         data = b"".join(connection.take_sendable())
         connection.out_bytes -= len(data)
         return data

@@ -91,12 +91,9 @@ def refuse_doubted(state: State, text: bytes) -> None:
 
 
 def _refuse(state: State, job: Job, text: bytes) -> None:
-    askers = job.askers
-    job.askers = None
-    if askers is not None:
-        for asker in askers:
-            state.counters.refused += 1
-            asker.peer.renege(asker.ticket, b"QUEUE_ERROR", text)
+    for asker in job.take_askers():
+        state.counters.refused += 1
+        asker.peer.renege(asker.ticket, b"QUEUE_ERROR", text)
 
 
 def elsewhere(state: State, job: Job) -> None:
@@ -108,7 +105,7 @@ def elsewhere(state: State, job: Job) -> None:
     """
     if job.kept != KEPT:
         return
-    if job.askers is not None:
+    if job.asker is not None:
         if not job.away:
             job.kept = WISHED
             state.adds.append(job)

@@ -22,6 +22,7 @@ class HandleMaker:
 
     Attributes:
         size: bytes of a handle; all are of one length.
+        id: what the last handle ends with, as a number; -1 before there was one.
     """
 
     def __init__(self, prefix: bytes, instance: int = 0) -> None:
@@ -32,9 +33,12 @@ class HandleMaker:
         self.prefix = prefix
         # Thirteen digits for the block (good until 2159) and three for the count.
         self.size = len(prefix) + 16
+        self.id = -1
         self._instance = instance
         self._ms = -1
         self._stem = b""
+        #: The id of the block's first handle.
+        self._base = 0
         self._count = 4096
         # Three hexadecimal digits count 4,096 ids; then a new block begins.
         self._tails: list[bytes] = [b"%03x" % n for n in range(4096)]
@@ -56,7 +60,10 @@ class HandleMaker:
         if count == 4096:
             # A clock that stands still or was set back does not bring ids back.
             self._ms = max(int(wall * 1000.0) - ID_EPOCH_MS, self._ms + 1)
-            self._stem = self.prefix + b"%013x" % ((self._ms << 10) | self._instance)
+            block = (self._ms << 10) | self._instance
+            self._stem = self.prefix + b"%013x" % block
+            self._base = block << 12
             count = 0
         self._count = count + 1
+        self.id = self._base + count
         return self._stem + self._tails[count]

@@ -145,7 +145,9 @@ def submit(
     if rules.max_memory_bytes and not admits(state, peer, cost):
         _refuse(state, peer, ticket, b"QUEUE_FULL", refusal(state))
         return
-    job = Job(state.handles.next(state.wall), function, unique, workload, priority, background)
+    handles = state.handles
+    job = Job(handles.next(state.wall), function, unique, workload, priority, background)
+    job.id = handles.id
     state.memory += cost
     state.jobs[job.handle] = job
     state.counters.submitted += 1

@@ -163,9 +163,11 @@ def _wishes(state: State) -> Iterator[str]:
             held = job.kept == KEPT and state.fenced and handle in aside
             if not held and job.kept not in (WISHED, WRITING, POOLING):
                 yield f"{job_text(job)} is being stored, and nobody does it (kept = {job.kept})"
-        if job.askers is not None and job.kept in (UNKEPT, KEPT):
+        if job.asker is not None and job.kept in (UNKEPT, KEPT):
             if handle not in doubted:
                 yield f"{job_text(job)} has askers whom nobody answers (kept = {job.kept})"
+        if job.askers is not None and job.asker is None:
+            yield f"{job_text(job)} has further askers and no first one"
     if (state.aside or state.doubted) and not state.fenced:
         yield f"{len(state.aside)} jobs are aside, {len(state.doubted)} in doubt, without a fence"
     for tail in [*state.hungry, *state.asking]:

@@ -117,9 +117,8 @@ def not_stored(state: State, job: Job, text: bytes) -> None:
         # It was done, or cancelled, while that was tried.
         redeem(job, job.handle)
         return
-    askers = job.askers
-    job.askers = None
-    if askers is None and job.kept == POOLING:
+    asked = job.asker is not None
+    if not asked and job.kept == POOLING:
         # It was in memory, and went to the store for want of room: back to where it was.
         tail = unplace(job)
         job.kept = UNKEPT
@@ -127,24 +126,28 @@ def not_stored(state: State, job: Job, text: bytes) -> None:
         if tail is not None:
             changed(state, tail)
         return
-    if askers is None and job.kept == WRITING:
+    if not asked and job.kept == WRITING:
         # It was answered for before it was stored: it stays, and is tried again.
         state.keep_later(job, RETRY_SECONDS)
         return
-    if askers is not None:
-        for asker in askers:
-            state.counters.refused += 1
-            asker.peer.renege(asker.ticket, b"QUEUE_ERROR", text)
+    for asker in job.take_askers():
+        state.counters.refused += 1
+        asker.peer.renege(asker.ticket, b"QUEUE_ERROR", text)
     _unkeep(state, job)
 
 
 def redeem(job: Job, handle: bytes) -> None:
     """Whoever waits for it to be stored is told this handle."""
-    askers = job.askers
-    job.askers = None
-    if askers is not None:
-        for asker in askers:
-            asker.peer.redeem(asker.ticket, handle)
+    asker = job.asker
+    if asker is None:
+        return
+    job.asker = None
+    asker.peer.redeem(asker.ticket, handle)
+    others = job.askers
+    if others is not None:
+        job.askers = None
+        for other in others:
+            other.peer.redeem(other.ticket, handle)
 
 
 def _unkeep(state: State, job: Job) -> None:

@@ -255,7 +255,9 @@ class State:
     def keep(self, job: Job, peer: Peer) -> None:
         """Have this job stored; the peer's submission is answered when it is."""
         asker = Asker(peer, peer.promise())
-        if job.askers is None:
+        if job.asker is None:
+            job.asker = asker
+        elif job.askers is None:
             job.askers = [asker]
         else:
             job.askers.append(asker)

@@ -94,7 +94,9 @@ class Job(Entry):
         when: second since 1970 before which it may not run; 0 for none.
         limit: the alarm of its time limit, while it has one.
         kept: what a store knows of it: UNKEPT, WISHED, WRITING, POOLING, KEPT or FORGOTTEN.
-        askers: who is told when it is stored, or that it is not.
+        asker: the first who is told when it is stored, or that it is not.
+        askers: further ones.
+        id: the number that its handle ends with, once it was needed; -1 before.
         away: its workload is only in the store, and is fetched when a worker has it.
     """
 
@@ -127,7 +129,9 @@ class Job(Entry):
         self.when = 0
         self.limit: Alarm | None = None
         self.kept = UNKEPT
+        self.asker: Asker | None = None
         self.askers: list[Asker] | None = None
+        self.id = -1
         self.away = False
 
     @property
@@ -146,6 +150,14 @@ class Job(Entry):
         if self.client is None:
             return 0
         return 1 if self.others is None else 1 + len(self.others)
+
+    def take_askers(self) -> list[Asker]:
+        """Whoever is to be told, each once."""
+        asker, others = self.asker, self.askers
+        self.asker = self.askers = None
+        if asker is None:
+            return []
+        return [asker] if others is None else [asker, *others]
 
     def entries(self) -> list[Peer]:
         """Every attached entry, in the order of attachment."""

@@ -31,7 +31,8 @@ class Outbox(Peer):
         out: what is to be sent, oldest first.
         out_bytes: how much that is.
         holes: places in ``out``, counted from ``sent_before`` on, whose answers are
-            not known yet; what stands behind the first of them waits for it.
+            not known yet; what stands behind the first of them waits for it. Those at the
+            front may have been filled since ``owes`` was asked last.
         sent_before: entries of ``out`` that were sent since ``holes`` was empty.
     """
 
@@ -41,6 +42,8 @@ class Outbox(Peer):
         self.out_bytes = 0
         self.holes: list[int] = []
         self.sent_before = 0
+        #: Some were filled since.
+        self._filled = False
         self._touched = touched
 
     def forget_all(self) -> None:
@@ -85,22 +88,29 @@ class Outbox(Peer):
 
     def fill(self, ticket: int, packet: bytes) -> None:
         """Put the answer into the place that was left for it."""
-        holes = self.holes
-        if not holes:
+        if not self.holes:
             return  # it has hung up
         out = self.out
         out[ticket - self.sent_before] = packet
         self.out_bytes += len(packet) - HOLE_BYTES
-        if ticket != holes[0]:
-            return
-        done = 1
-        while done < len(holes) and out[holes[done] - self.sent_before] is not _HOLE:
-            done += 1
-        del holes[:done]
-        self._touched.append(self)
+        # Many may be filled before anything is sent: that is looked at once.
+        if not self._filled:
+            self._filled = True
+            self._touched.append(self)
+
+    def owes(self) -> bool:
+        """An answer is still to come, and something may stand behind it."""
+        if self._filled:
+            self._filled = False
+            holes, out, before = self.holes, self.out, self.sent_before
+            done = 0
+            while done < len(holes) and out[holes[done] - before] is not _HOLE:
+                done += 1
+            del holes[:done]
+        return len(self.holes) > 0
 
     def take_sendable(self) -> list[bytes]:
-        """Out of ``out``: what stands before the first hole."""
+        """Out of ``out``: what stands before the first hole. Ask ``owes`` before."""
         ready = self.holes[0] - self.sent_before
         sendable = self.out[:ready]
         del self.out[:ready]

@@ -291,7 +291,7 @@ class Backlog:
             bodies = await self._store.load(keys)
         except StoreError as error:
             log.warning("twins of large jobs are not known: %s", error)
-        return [job._replace(body=bodies.get(job.id)) if job.body is None else job for job in jobs]
+        return [job.but(body=bodies.get(job.id)) if job.body is None else job for job in jobs]
 
     def _restore(self, wish: Claim, jobs: Sequence[StoredJob]) -> None:
         broker = self._broker

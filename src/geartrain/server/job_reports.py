@@ -199,7 +199,7 @@ class JobReports:
             )
             return {"handle": text_of(handle), "state": "unknown", "why": [said]}
         found = dead_object(
-            handle, dead._replace(job=dead.job._replace(body=None)), made_at(dead.job.id)
+            handle, dead._replace(job=dead.job.but(body=None)), made_at(dead.job.id)
         )
         ago = span(self._wall() - dead.died)
         tries = "one attempt" if dead.job.attempts == 1 else f"{dead.job.attempts} attempts"

@@ -95,7 +95,7 @@ class Session:
         if self.blocked or self.lost:
             return
         if connection.out:
-            if connection.holes:
+            if connection.owes():
                 self._send_to_hole()
             else:
                 self._send()
@@ -179,7 +179,7 @@ class Session:
         # the next turn, so that a long answer does not keep the others waiting.
         # One that waits for the store goes on when that has answered.
         connection = self.connection
-        waits = bool(connection.holes) or connection.throttled
+        waits = connection.owes() or connection.throttled
         interest = OUT if self.blocked or (connection.held_back and not waits) else 0
         if not self.ended and not self.connection.held_back and not self.connection.closing:
             interest |= IN

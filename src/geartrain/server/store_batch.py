@@ -18,16 +18,8 @@ from geartrain.broker.tables import KEPT, Job
 from geartrain.server.backlog import NOBODY
 from geartrain.server.store_rows import ends_of, rows_of
 from geartrain.stores.ids import coalescing_key, id_of
-from geartrain.stores.port import (
-    Add,
-    Ending,
-    Give,
-    JobId,
-    Placement,
-    QueueKey,
-    QueueStore,
-    StoredJob,
-)
+from geartrain.stores.port import Give, QueueStore
+from geartrain.stores.records import Add, Ending, JobId, Placement, QueueKey, StoredJob
 
 log = logging.getLogger("geartrain.server")
 
@@ -44,7 +36,7 @@ class Batch:
         broker: it has the wishes.
 
     Attributes:
-        adds: jobs to be kept, with their rows.
+        jobs, adds: jobs to be kept, and what the store is to keep of them.
         ends: rows to be forgotten, or to be moved to the dead.
         gives: rows that go back to the pool, or have new attempts.
         stillborn: rows of dead jobs that were not kept while they lived; their ends are in
@@ -54,7 +46,8 @@ class Batch:
     def __init__(self, store: QueueStore, broker: Broker) -> None:
         self._store = store
         self._broker = broker
-        self.adds: list[tuple[Job, Add]] = []
+        self.jobs: list[Job] = []
+        self.adds: list[Add] = []
         self.ends: list[Ending] = []
         self.gives: list[Give] = []
         self.stillborn: list[Add] = []
@@ -73,7 +66,7 @@ class Batch:
     @property
     def rows(self) -> list[Add]:
         """Rows to be written: those of ``adds`` first."""
-        return [add for _, add in self.adds] + self.stillborn
+        return self.adds + self.stillborn if self.stillborn else self.adds
 
     @property
     def all_written(self) -> bool:
@@ -99,7 +92,8 @@ class Batch:
         """Make the next batch; False when there is nothing to write."""
         broker = self._broker
         if not self.adds:
-            self.adds = rows_of(broker.take_adds(BATCH_ADDS, BATCH_BYTES))
+            self.jobs = broker.take_adds(BATCH_ADDS, BATCH_BYTES)
+            self.adds = rows_of(self.jobs)
         self._gather_ends()
         self.ends.extend(self._ended)
         self._ended.clear()
@@ -139,7 +133,7 @@ class Batch:
         if jobs:
             ends = ends_of(jobs)
             self._ended += ends
-            self._ending.update([end[0] for end in ends])
+            self._ending.update([end.id for end in ends])
 
     def end(self, id: JobId) -> asyncio.Future[None]:
         """Have this row ended; the answer comes when the store knows of it."""
@@ -163,18 +157,18 @@ class Batch:
     def written(self) -> None:
         """The store has it all."""
         ends = self.ends
-        self.adds, self.ends, self.gives, self.stillborn = [], [], [], []
+        self.refused()
         if ends:
             self._forget_ends([end.id for end in ends])
 
     def refused(self) -> None:
         """The store has none of it, and never will."""
-        self.adds, self.ends, self.gives, self.stillborn = [], [], [], []
+        self.jobs, self.adds, self.ends, self.gives, self.stillborn = [], [], [], [], []
 
     def take_back(self) -> list[Job]:
         """The jobs that wait to be kept, here and in the broker, for they are to wait no more."""
-        adds, self.adds = self.adds, []
-        jobs = [job for job, _ in adds]
+        jobs = self.jobs
+        self.jobs, self.adds = [], []
         waiting = self._broker.take_adds(BATCH_ADDS, BATCH_BYTES)
         while waiting:
             jobs += waiting
@@ -183,7 +177,7 @@ class Batch:
 
     def keep_unwritten_ends(self) -> None:
         """The store knows of all ends, but for those of rows that it is still to get."""
-        writing = {add.job.id for _, add in self.adds}
+        writing = {add.job.id for add in self.adds}
         writing.update(add.job.id for add in self.stillborn)
         ended = self.ends
         # What ended before its row was written still has to keep it from being written.

@@ -28,7 +28,8 @@ from geartrain.server.store_batch import Batch, row_id
 from geartrain.server.store_rows import answer
 from geartrain.server.tenure import Tenure
 from geartrain.stores.ids import INSTANCES
-from geartrain.stores.port import Ambiguous, JobId, LeaseLost, QueueStore, StoreDown, StoreError
+from geartrain.stores.port import Ambiguous, LeaseLost, QueueStore, StoreDown, StoreError
+from geartrain.stores.records import Add, AddResult, JobId
 
 log = logging.getLogger("geartrain.server")
 
@@ -64,6 +65,8 @@ class Committing:
         self._tell = tell
         self._patience = patience
         self._batch = Batch(store, broker)
+        #: Written, and the broker has not been told: jobs, their adds, and the answers.
+        self._untold: list[tuple[list[Job], list[Add], Sequence[AddResult]]] = []
         self._woken = asyncio.Event()
         self._stopping = False
         #: When the store went down, on the steady clock; 0.0 while it answers.
@@ -102,6 +105,7 @@ class Committing:
         counting = self._counting
         if counting is None:
             return
+        self._answer()
         try:
             self.backlog.count(await self.store.counts())
         except StoreError as error:
@@ -119,7 +123,10 @@ class Committing:
     # ── one batch ────────────────────────────────────────────────────────────
 
     async def _commit(self) -> None:
-        """Write one batch, until it is written or what can be refused was refused."""
+        """Write one batch, until it is written or what can be refused was refused.
+
+        What was written is left to be told (``_answer``).
+        """
         batch = self._batch
         pause = FIRST_PAUSE
         while True:
@@ -128,7 +135,7 @@ class Committing:
                     await self._count()
                 if self._in_doubt:
                     await self._renew()
-                adds, ends, gives = batch.adds, batch.ends, batch.gives
+                jobs, adds, ends, gives = batch.jobs, batch.adds, batch.ends, batch.gives
                 done = await self.store.commit(batch.rows, ends, gives)
             except StoreDown as error:
                 self._is_down(error)
@@ -150,12 +157,8 @@ class Committing:
                 for give in gives:
                     if give.run_at is not None:
                         self.backlog.delayed_until(give.run_at)
-                if adds:
-                    shared = self.tenure is not None
-                    due = answer(self.broker, adds, done.added, self._prefix, shared)
-                    if due < math.inf:
-                        self.backlog.delayed_until(due)
-                    self._tell()
+                if jobs:
+                    self._untold.append((jobs, adds, done.added))
                 return
             if batch.empty and not self._in_doubt:
                 return
@@ -166,23 +169,37 @@ class Committing:
             pause = min(2 * pause, LONGEST_PAUSE)
             batch.take()
 
+    def _answer(self) -> None:
+        """Tell the broker, and whoever submitted, of all that was written."""
+        if not self._untold:
+            return
+        untold, self._untold = self._untold, []
+        shared = self.tenure is not None
+        for jobs, adds, answers in untold:
+            due = answer(self.broker, jobs, adds, answers, self._prefix, shared)
+            if due < math.inf:
+                self.backlog.delayed_until(due)
+        self._tell()
+
     async def _commit_apart(self, error: ValueError) -> None:
         """Some row is impossible: write one at a time, and refuse that one."""
         batch = self._batch
-        adds, batch.adds = batch.adds, []
-        if len(adds) == 1 or not adds:
-            self._refuse([job for job, _ in adds], str(error))
-            if not adds:
+        jobs, adds = batch.jobs, batch.adds
+        batch.jobs, batch.adds = [], []
+        if len(jobs) == 1 or not jobs:
+            self._refuse(jobs, str(error))
+            if not jobs:
                 log.error("the queue refuses a batch without jobs: %s", error)
                 batch.refused()
             return
-        for one in adds:
-            batch.adds = [one]
+        for job, add in zip(jobs, adds, strict=True):
+            batch.jobs, batch.adds = [job], [add]
             await self._commit()
+            self._answer()
 
     def _refuse(self, jobs: Sequence[Job], text: str) -> None:
         said = text.encode("utf-8", "replace")
-        early = sum(job.askers is None for job in jobs)
+        early = sum(job.asker is None for job in jobs)
         if early:
             log.error(
                 "%d jobs that were answered for before they were stored are in memory only: %s",

@@ -7,31 +7,39 @@ its id is read from there and nothing is checked twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Final, cast
+from collections.abc import Sequence
+from typing import Final
 
 from geartrain.broker.broker import Broker
 from geartrain.broker.tables import POOLING, Function, Job
 from geartrain.server.backlog import NOBODY
 from geartrain.stores.ids import MAX_KEY_BYTES, coalescing_key, handle_of
-from geartrain.stores.port import Add, Added, AddResult, Ending, Placement, QueueKey, StoredJob
-
-# As ``StoredJob(...)`` and ``Add(...)``, which are functions of Python.
-_stored_job: Final = cast(
-    "Callable[[tuple[Any, ...]], StoredJob]", partial(tuple.__new__, StoredJob)
+from geartrain.stores.records import (
+    Add,
+    Added,
+    AddResult,
+    Ending,
+    JobId,
+    Placement,
+    QueueKey,
+    StoredJob,
 )
-_ending: Final = cast("Callable[[tuple[Any, ...]], Ending]", partial(tuple.__new__, Ending))
-_add: Final = cast("Callable[[tuple[Any, ...]], Add]", partial(tuple.__new__, Add))
+
 _MINE: Final = Placement.MINE
 _POOL: Final = Placement.POOL
 _STORED: Final = Added.STORED
-_NO_HEADERS: Final = StoredJob._field_defaults["headers"]
 
 
-def rows_of(jobs: list[Job]) -> list[tuple[Job, Add]]:
-    """The jobs with what the store is to keep of them."""
-    rows: list[tuple[Job, Add]] = []
+def id_in(job: Job) -> JobId:
+    """The id in the handle of a job that is kept."""
+    if job.id < 0:
+        job.id = int(job.handle[-16:], 16)
+    return JobId(job.id)
+
+
+def rows_of(jobs: list[Job]) -> list[Add]:
+    """What the store is to keep of these jobs."""
+    rows: list[Add] = []
     keys: dict[tuple[bytes, int], QueueKey] = {}
     function: Function | None = None
     priority = -1
@@ -46,37 +54,34 @@ def rows_of(jobs: list[Job]) -> list[tuple[Job, Add]]:
             queue = found
         unique = job.unique
         key: bytes | None = None
-        if unique:
+        if len(unique) > 0:
             if unique != b"-" and len(unique) <= MAX_KEY_BYTES:
                 key = unique
             else:
                 key = coalescing_key(unique, job.workload)
-        placement = _POOL if job.kept == POOLING else _MINE
-        row = _stored_job(
-            (
-                int(job.handle[-16:], 16),
-                queue,
-                job.workload,
-                unique,
-                key,
-                float(job.when) if job.when else None,
-                job.reducer or None,
-                job.attempts,
-                _NO_HEADERS,
-            )
+        row = StoredJob(
+            id_in(job),
+            queue,
+            job.workload,
+            unique,
+            key,
+            float(job.when) if job.when else None,
+            job.reducer or None,
+            job.attempts,
         )
-        rows.append((job, _add((row, placement))))
+        rows.append(Add(row, _POOL if job.kept == POOLING else _MINE))
     return rows
 
 
 def ends_of(jobs: list[Job]) -> list[Ending]:
     """What the store is to forget."""
-    return [_ending((int(job.handle[-16:], 16), None, None, "")) for job in jobs]
+    return [Ending(id_in(job)) for job in jobs]
 
 
 def answer(
     broker: Broker,
-    rows: list[tuple[Job, Add]],
+    jobs: list[Job],
+    adds: list[Add],
     answers: Sequence[AddResult],
     prefix: bytes,
     shared: bool,
@@ -84,7 +89,8 @@ def answer(
     """Tell the broker what became of each.
 
     Args:
-        answers: the first of these are for the rows.
+        adds: what was to be kept of the jobs.
+        answers: the first of these are for them.
         prefix: what handles begin with.
         shared: a row that is not ours is another server's.
 
@@ -93,18 +99,17 @@ def answer(
         infinity for none.
     """
     due = math.inf
-    for at in range(len(rows)):
-        job, (row, placement) = rows[at]
-        outcome, id, found = answers[at]
-        if outcome is not _STORED:
-            broker.merged(job, handle_of(prefix, id))
+    for at in range(len(jobs)):
+        job, add, answer = jobs[at], adds[at], answers[at]
+        if answer.outcome is not _STORED:
+            broker.merged(job, handle_of(prefix, answer.id))
             continue
-        mine = found is _MINE
-        if mine or not shared or placement is _POOL:
+        mine = answer.placement is _MINE
+        if mine or not shared or add.placement is _POOL:
             broker.stored(job, mine)
         else:
             broker.stored_elsewhere(job)
-        run_at = row[5]
+        run_at = add.job.run_at
         if run_at is not None and run_at < due:
             due = run_at
     return due

@@ -132,7 +132,7 @@ class StoreWriter(Committing):
     @property
     def idle(self) -> bool:
         """Everything that was wished is on the disk."""
-        return self._batch.all_written
+        return self._batch.all_written and not self._untold
 
     async def stop(self) -> None:
         """Write what waits, and let go of the store."""
@@ -169,6 +169,11 @@ class StoreWriter(Committing):
             if self._batch.take() or self._in_doubt:
                 await self._commit()
                 self._wrote.set()
+                if self._untold and self._has_more():
+                    # The disk goes on with those while we talk.
+                    asyncio.get_running_loop().call_soon(self._answer)
+                else:
+                    self._answer()
                 if not (self._stopping and self._down_since):
                     continue
             if self._stopping:
@@ -176,6 +181,15 @@ class StoreWriter(Committing):
             if self._counting is None:
                 self._woken.clear()
                 await self._woken.wait()
+
+    def _has_more(self) -> bool:
+        """Another batch is ready, and nothing is to be done before it but to tell of the last.
+
+        A single job is none: the store may write that at once, and then the last ones wait.
+        """
+        if self._counting is not None or self._in_doubt or self._stopping:
+            return False
+        return self._batch.take() and len(self._batch.jobs) > 1
 
     async def _tidy_on(self) -> None:
         """Have the store tidy up, after a second in which nothing was written."""

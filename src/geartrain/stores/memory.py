@@ -258,12 +258,12 @@ class MemoryStore:
                 continue
             job = world.take_out(give.id).job
             if give.attempts is not None:
-                job = job._replace(attempts=give.attempts)
-            job = job._replace(run_at=give.run_at)
+                job = job.but(attempts=give.attempts)
+            job = job.but(run_at=give.run_at)
             stays = give.placement is Placement.MINE and give.run_at is None
             world.put(job, self._lease if stays else None)
             news += [] if stays else [job.queue]
-        for place, add in todo.adds:
+        for place, add in zip(todo.places, todo.adds, strict=True):
             todo.answers[place] = self._add(add)
             news += [] if add.placement is Placement.MINE else [add.job.queue]
         self._tell(news)
@@ -284,7 +284,7 @@ class MemoryStore:
 
     def _buried(self, job: StoredJob, end: Ending) -> DeadJob:
         attempts = job.attempts if end.attempts is None else end.attempts
-        job = job._replace(attempts=attempts, run_at=None)
+        job = job.but(attempts=attempts, run_at=None)
         size = len(job.body or b"")
         return DeadJob(job, size, end.dead or "", end.worker, self.world.wall())
 
@@ -311,7 +311,7 @@ class MemoryStore:
             job = world.rows[id].job
             size = len(job.body or b"")
             if max_body is not None and size > max_body:
-                job = job._replace(body=None)
+                job = job.but(body=None)
                 size = 0
             if claimed and size > room:
                 break
@@ -327,7 +327,7 @@ class MemoryStore:
         moved: dict[QueueKey, int] = {}
         for _, id in ripe:
             job = world.take_out(id).job
-            world.put(job._replace(run_at=None), None)
+            world.put(job.but(run_at=None), None)
             moved[job.queue] = moved.get(job.queue, 0) + 1
         self._tell(moved)
         return Due(moved, world.delayed[0][0] if world.delayed else None)
@@ -406,7 +406,7 @@ class MemoryStore:
             if id > after and _matches(one.job.queue, tenant, function)
         )
         page = [dead[id] for id in wanted[:limit]]
-        return page if bodies else [one._replace(job=one.job._replace(body=None)) for one in page]
+        return page if bodies else [one._replace(job=one.job.but(body=None)) for one in page]
 
     async def dead_show(self, id: JobId) -> DeadJob | None:
         return self._world().dead.get(id)
@@ -421,7 +421,7 @@ class MemoryStore:
             if one.job.key is not None and _key(one.job) in world.keys:
                 continue
             del world.dead[id]
-            world.put(one.job._replace(attempts=0), None)
+            world.put(one.job.but(attempts=0), None)
             self._tell([one.job.queue])
             went.append(id)
         return went

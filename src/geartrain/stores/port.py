@@ -15,8 +15,7 @@ write checks it inside its own transaction, so a server that was presumed dead
 cannot write any more; and each ``heartbeat`` says until when the server may
 hand out jobs, on its own steady clock.
 
-The values here are named tuples and not data classes: a server makes some for
-each job, and these are made three times as fast.
+What is made for each job is in ``records``; this file names all of it.
 
 To write a store, derive nothing: match ``QueueStore``, run
 ``geartrain.testing.store_contract.StoreContract`` against it, and register it
@@ -26,13 +25,54 @@ as an entry point ``geartrain.stores`` under its URL scheme.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Final, Literal, NamedTuple, NewType, Protocol
 
 from geartrain.errors import ConfigurationError, GearmanError
+from geartrain.stores.records import (
+    NO_HEADERS,
+    Add,
+    Added,
+    AddResult,
+    Ending,
+    JobId,
+    Placement,
+    QueueKey,
+    StoredJob,
+)
 
-#: Names a job for ever: 63 bits, made by ``geartrain.stores.ids`` before the job is stored.
-JobId = NewType("JobId", int)
+__all__ = [
+    "FIRST",
+    "NO_HEADERS",
+    "Add",
+    "AddResult",
+    "Added",
+    "Ambiguous",
+    "Committed",
+    "Count",
+    "DeadJob",
+    "DeadSet",
+    "Due",
+    "Ending",
+    "Give",
+    "JobFacts",
+    "JobId",
+    "Lease",
+    "LeaseId",
+    "LeaseLost",
+    "Placement",
+    "QueueKey",
+    "QueueStore",
+    "Renewed",
+    "Room",
+    "StoreDown",
+    "StoreError",
+    "StoreRefused",
+    "StoredJob",
+    "Traits",
+    "Where",
+]
+
 #: The fencing token: no two openings of a store have the same.
 LeaseId = NewType("LeaseId", int)
 
@@ -41,81 +81,6 @@ FIRST: Final = JobId(0)
 
 
 # ── values ───────────────────────────────────────────────────────────────────
-
-
-class QueueKey(NamedTuple):
-    """One first-in-first-out queue."""
-
-    tenant: str
-    function: bytes
-    #: 0 high, 1 normal, 2 low
-    priority: int
-
-
-_NO_HEADERS: Final[Mapping[str, str]] = {}
-
-
-class StoredJob(NamedTuple):
-    """One job, as it is kept."""
-
-    id: JobId
-    queue: QueueKey
-    #: None only from ``claim``, for a body larger than was asked for: ``load`` brings it.
-    body: bytes | None
-    #: What workers are shown; empty for none.
-    unique: bytes = b""
-    #: Jobs of one function with the same key coalesce. None: with nobody. Differs from
-    #: ``unique`` where the workload is the key (unique ``-``): see ``ids.coalescing_key``.
-    key: bytes | None = None
-    #: Not before this time (seconds since 1970).
-    run_at: float | None = None
-    reducer: bytes | None = None
-    #: How often a worker had it and did not finish it.
-    attempts: int = 0
-    headers: Mapping[str, str] = _NO_HEADERS
-
-
-class Placement(IntEnum):
-    """Where a ready row is."""
-
-    MINE = 0  #: this server has it in memory
-    POOL = 1  #: nobody has; any server may claim it
-
-
-class Add(NamedTuple):
-    """Keep this job. With ``run_at`` it is delayed, whatever the placement."""
-
-    job: StoredJob
-    placement: Placement
-
-
-class Added(Enum):
-    """What became of an ``Add``."""
-
-    STORED = 0  #: it is kept, from now on or since an earlier try
-    MERGED = 1  #: its key is taken: ``AddResult.id`` answers for it, and it is not kept
-
-
-class AddResult(NamedTuple):
-    """The answer to one ``Add``."""
-
-    outcome: Added
-    #: The job that a client is to be told of: its own, or the one it merged with.
-    id: JobId
-    #: MINE only if this server holds the row. A repeated add may find its row in the pool.
-    placement: Placement
-
-
-class Ending(NamedTuple):
-    """This job is over: forget it, or move it to the dead set."""
-
-    id: JobId
-    #: None: forget it. A text: to the dead set, for this reason.
-    dead: str | None = None
-    #: What the dead set shows, together with the reason; None leaves the stored number.
-    attempts: int | None = None
-    #: The last worker, as ``gearadmin workers`` calls it.
-    worker: str = ""
 
 
 class Give(NamedTuple):

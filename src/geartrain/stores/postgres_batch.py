@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from geartrain.stores import postgres_sql as sql
 from geartrain.stores.batch import Plan
@@ -29,15 +28,12 @@ MOST_CAREFUL: Final = 16_384
 Numbers = Mapping[tuple[str, bytes], int]
 
 
-_result: Final = cast("Callable[[tuple[Any, ...]], AddResult]", partial(tuple.__new__, AddResult))
-
-
 def functions(todo: Plan) -> set[tuple[str, bytes]]:
     """Those whose numbers the statement needs."""
     found: set[tuple[str, bytes]] = set()
     last: QueueKey | None = None
-    for _, add in todo.adds:
-        queue = add[0][1]
+    for add in todo.adds:
+        queue = add.job.queue
         if queue is not last:
             last = queue
             found.add((queue[0], queue[1]))
@@ -47,17 +43,19 @@ def functions(todo: Plan) -> set[tuple[str, bytes]]:
 
 
 def answer(todo: Plan, added: list[int]) -> list[tuple[int, Add]]:
-    """Answer the adds that were written; return the others."""
+    """Answer the adds that were written; return the others, with their places."""
     written = set(added)
     left = []
     mine, pool, stored = Placement.MINE, Placement.POOL, Added.STORED
-    for place, add in todo.adds:
-        job = add[0]
-        if job[0] in written:
-            placement = mine if add[1] is mine and job[5] is None else pool
-            todo.answers[place] = _result((stored, job[0], placement))
+    adds, places, answers = todo.adds, todo.places, todo.answers
+    for at in range(len(adds)):
+        add = adds[at]
+        job = add.job
+        if job.id in written:
+            placement = mine if add.placement is mine and job.run_at is None else pool
+            answers[places[at]] = AddResult(stored, job.id, placement)
         else:
-            left.append((place, add))
+            left.append((places[at], add))
     return left
 
 
@@ -72,7 +70,7 @@ def commit(
     values: dict[str, Any] = {"died_at": died_at}
     shape = None
     if todo.adds:
-        shape = _rows([add for _, add in todo.adds], numbers, careful, values)
+        shape = _rows(todo.adds, numbers, careful, values)
     forgotten = [end for end in todo.ends if end.dead is None]
     if forgotten:
         values["ends"] = int8s([end.id for end in forgotten])
@@ -113,35 +111,36 @@ def _rows(adds: list[Add], numbers: Numbers, careful: bool, values: dict[str, An
     keyed = False
     alike = plain = True
     queue, placement = adds[0].job.queue, adds[0].placement
-    for job, placed in adds:
-        _, its_queue, _, unique, key, run_at, reducer, attempts, headers = job
+    for add in adds:
+        job = add.job
+        key, unique = job.key, job.unique
         if key is not None:
             keyed = True
-        odd = run_at is not None or reducer is not None or attempts or headers
-        if odd or (unique != key and (unique or key is not None)):
+        odd = job.run_at is not None or job.reducer is not None or job.attempts or job.headers
+        if odd or (unique is not key and unique != key and (unique or key is not None)):
             plain = False
-        if placed is not placement or (its_queue is not queue and its_queue != queue):
+        if add.placement is not placement or (job.queue is not queue and job.queue != queue):
             alike = False
     if keyed:
         # In one order at all servers: two batches that wait for each other's keys
         # would otherwise wait for ever.
         adds = sorted(adds, key=_key)
-    jobs = [add[0] for add in adds]
-    values["ids"] = int8s([job[0] for job in jobs])
-    values["bodies"] = byteas([job[2] for job in jobs])
+    jobs = [add.job for add in adds]
+    values["ids"] = int8s([job.id for job in jobs])
+    values["bodies"] = byteas([job.body for job in jobs])
     if keyed:
-        values["uniqs"] = byteas([job[4] for job in jobs])
+        values["uniqs"] = byteas([job.key for job in jobs])
     mine = Placement.MINE
     if alike:
         values["fn"] = numbers[queue[0], queue[1]]
         values["prio"] = queue[2]
         values["all_mine"] = placement is mine and adds[0].job.run_at is None
         # Those that wait for their time are nobody's.
-        alike = plain or len({job[5] is None for job in jobs}) == 1
+        alike = plain or len({job.run_at is None for job in jobs}) == 1
     if not alike:
-        values["mine"] = bools([add[1] is mine and add[0][5] is None for add in adds])
-        values["fns"] = int4s([numbers[job[1][:2]] for job in jobs])
-        values["prios"] = int2s([job[1][2] for job in jobs])
+        values["mine"] = bools([a.placement is mine and a.job.run_at is None for a in adds])
+        values["fns"] = int4s([numbers[job.queue[:2]] for job in jobs])
+        values["prios"] = int2s([job.queue.priority for job in jobs])
     if not plain:
         values["times"] = float8s([job.run_at for job in jobs])
         values["attempts"] = int4s([job.attempts for job in jobs])
@@ -156,9 +155,7 @@ def _key(add: Add) -> bytes:
 
 
 def _stillborn(born: Sequence[tuple[StoredJob, Ending]], numbers: Numbers) -> dict[str, Any]:
-    jobs = [
-        job if end.attempts is None else job._replace(attempts=end.attempts) for job, end in born
-    ]
+    jobs = [job if end.attempts is None else job.but(attempts=end.attempts) for job, end in born]
     return {
         "s_ids": int8s([job.id for job in jobs]),
         "s_fns": int4s([numbers[job.queue[:2]] for job in jobs]),

@@ -123,12 +123,14 @@ class Writing(Session):
                 again.append((place, add))
         if not again:
             return []
-        statement, values = batch.adding([add for _, add in again], self._functions)
+        adds = [add for _, add in again]
+        statement, values = batch.adding(adds, self._functions)
         ((me, _, _, added, pools),) = await self._write(statement, values)
         if me is None:
             raise self._lost()
         self._came(pools)
-        return batch.answer(todo._replace(adds=again), added)
+        places = [place for place, _ in again]
+        return batch.answer(todo._replace(adds=adds, places=places), added)
 
     async def claim(
         self, queue: QueueKey, limit: int, max_bytes: int, *, max_body: int | None = None

@@ -60,6 +60,9 @@ from geartrain.stores.url import StoreUrl
 MAX_BODY: Final = 999_000_000
 MAX_BATCH: Final = 50_000
 
+_DURABLE: Final = Traits(shared=False, durable="fsync", max_body=MAX_BODY, max_batch=MAX_BATCH)
+_SPILLING: Final = _DURABLE._replace(durable="none")
+
 
 def from_url(url: StoreUrl) -> SqliteStore:
     """``sqlite:///var/lib/geartrain/jobs.db``; with two slashes the path is relative."""
@@ -98,8 +101,7 @@ class SqliteStore(Claiming, Looking):
 
     @property
     def traits(self) -> Traits:
-        durable: Final = "fsync" if self.path else "none"
-        return Traits(shared=False, durable=durable, max_body=MAX_BODY, max_batch=MAX_BATCH)
+        return _DURABLE if self.path else _SPILLING
 
     # ── opening and closing ──────────────────────────────────────────────────
 
@@ -164,7 +166,7 @@ class SqliteStore(Claiming, Looking):
         finally:
             known.ending.difference_update(ending)
         known.learn(changes)
-        known.settle_adds(todo)
+        known.settle_adds(todo, changes.fresh)
         if self._claiming.locked():
             known.gone.update(ending)
             known.gone.update(give.id for give in gives if give.run_at is not None)

@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from geartrain.stores.batch import Plan
-from geartrain.stores.port import Add, JobId, Placement, QueueKey
-from geartrain.stores.sqlite_hold import WRITING, settle
+from geartrain.stores.records import Add, JobId, QueueKey, StoredJob
+from geartrain.stores.sqlite_hold import settle, untake
 from geartrain.stores.sqlite_queue import KnownQueue
 from geartrain.stores.sqlite_writer import Changes, SqliteWriter
 
@@ -104,28 +104,20 @@ class Known:
         self.queue(number).mine -= 1
         return number
 
-    def settle_adds(self, todo: Plan) -> None:
+    def settle_adds(self, todo: Plan, fresh: bool) -> None:
         """Hold what was stored as mine, and let each answer say who holds the row."""
-        mine, answers = self.mine, todo.answers
-        held, others = settle(todo.adds, answers, mine, self.numbers)
+        held, others = settle(todo.adds, todo.places, todo.answers, self.mine, self.numbers, fresh)
         for number, count in held.items():
             self.queue(number).mine += count
-        if others:
-            self.untake(others)
-        for place, _ in others:
-            answer = answers[place]
-            assert answer is not None
-            placement = Placement.MINE if answer.id in mine else Placement.POOL
-            if placement is not answer.placement:
-                answers[place] = answer._replace(placement=placement)
+        self._came(others)
 
-    def untake(self, adds: Sequence[tuple[int, Add]]) -> None:
-        """What was to be mine and is not: it merged, or its row was in the pool already."""
-        mine = self.mine
-        for _, (job, _) in adds:
-            if mine.get(job.id) == WRITING:
-                del mine[job.id]
-                number = self.numbers.get(job.queue[:2])
-                if number is not None:
-                    # A claim may have stepped over it meanwhile.
-                    self.queue(number << 2 | job.queue.priority).came(job.id)
+    def untake(self, adds: list[Add]) -> None:
+        """What was to be mine was not written."""
+        self._came(untake(adds, self.mine))
+
+    def _came(self, jobs: Sequence[StoredJob]) -> None:
+        """These are not mine after all: a claim may have stepped over them meanwhile."""
+        for job in jobs:
+            number = self.numbers.get(job.queue[:2])
+            if number is not None:
+                self.queue(number << 2 | job.queue.priority).came(job.id)

@@ -20,11 +20,13 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from struct import pack, unpack
-from typing import Any, Final, cast
+from sys import byteorder
+from typing import Final
 
-from geartrain.stores.port import (
+from geartrain._native import mypyc_attr
+from geartrain.stores.records import (
+    NO_HEADERS,
     Add,
     Added,
     AddResult,
@@ -32,7 +34,6 @@ from geartrain.stores.port import (
     JobId,
     Placement,
     QueueKey,
-    StoredJob,
 )
 
 #: A larger body is worth a row at once.
@@ -49,18 +50,12 @@ _WRITE: Final = (
     "INSERT INTO log (no, top, ids, queues, sizes, data, over) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 
-# As ``AddResult(...)``, which is a function of Python.
-_added: Final = cast("Callable[[tuple[Any, ...]], AddResult]", partial(tuple.__new__, AddResult))
+#: ``<`` takes twice as long as the machine's own order, where that is the same.
+_ORDER: Final = "" if byteorder == "little" else "<"
 _STORED: Final = Added.STORED
 _MERGED: Final = Added.MERGED
 _MINE: Final = Placement.MINE
 _POOL: Final = Placement.POOL
-_NO_HEADERS: Final = StoredJob._field_defaults["headers"]
-
-#: Id, queue, key and body.
-Plain = tuple[int, int, bytes | None, bytes]
-#: Adds with their place among the answers, as ``batch.Plan`` has them.
-Adds = list[tuple[int, Add]]
 
 
 class Entry:
@@ -76,6 +71,44 @@ class Entry:
         self.size = size
 
 
+@mypyc_attr(acyclic=True)
+class Plain:
+    """A plain job, on its way to the log and while it is there.
+
+    Attributes:
+        queue: its queue's number.
+        body: empty once it is written.
+        entry: where it was written; None before.
+    """
+
+    def __init__(self, id: int, queue: int, key: bytes | None, body: bytes) -> None:
+        self.id: Final = id
+        self.queue: Final = queue
+        self.key: Final = key
+        self.body = body
+        self.entry: Entry | None = None
+
+
+class Sorted:
+    """What becomes of the adds of a commit.
+
+    Attributes:
+        plain: those that go to the log.
+        rest, places: those that want rows, and their places among the answers.
+        counts: by queue, how many go to the log.
+        lows: by queue, the lowest id of those that nobody holds.
+        top: the highest id that goes to the log; -1 for none.
+    """
+
+    def __init__(self) -> None:
+        self.plain: list[Plain] = []
+        self.rest: list[Add] = []
+        self.places: list[int] = []
+        self.counts: dict[int, int] = {}
+        self.lows: dict[int, int] = {}
+        self.top = -1
+
+
 class JobLog:
     """What is in the log, and how it changes."""
 
@@ -84,8 +117,8 @@ class JobLog:
         self.most_bytes = MOST_BYTES
         #: Oldest first.
         self.entries: deque[Entry] = deque()
-        #: {id: (entry, queue, key)}
-        self.where: dict[int, tuple[Entry, int, bytes | None]] = {}
+        #: {id: job}
+        self.where: dict[int, Plain] = {}
         #: {function: {key: id}}
         self.keys: dict[int, dict[bytes, int]] = {}
         #: Bytes of all entries.
@@ -135,25 +168,26 @@ class JobLog:
                         continue
                     queue: int = names[place]
                     entry.live += 1
+                    key: bytes | None = None
                     if length:
-                        key: bytes = data[at - length : at]
-                        where[id] = (entry, queue, key)
+                        key = data[at - length : at]
                         self.keys.setdefault(queue >> 2, {})[key] = id
-                    else:
-                        where[id] = (entry, queue, None)
+                    job = where[id] = Plain(id, queue, key, b"")
+                    job.entry = entry
             gone.update(unpack(f"<{len(over) // 8}q", over))
 
     def leave(self, id: int) -> int:
         """A job is over, or becomes a row: its queue, or -1 if it is not in the log."""
-        spot = self.where.pop(id, None)
-        if spot is None:
+        job = self.where.pop(id, None)
+        if job is None:
             return -1
-        entry, queue, key = spot
+        entry = job.entry
+        assert entry is not None
         entry.live -= 1
         self._left.append((entry, id))
-        if key is not None:
-            del self.keys[queue >> 2][key]
-        return queue
+        if job.key is not None:
+            del self.keys[job.queue >> 2][job.key]
+        return job.queue
 
     def leave_all(self, ends: Sequence[Ending], counts: dict[int, int]) -> list[Ending]:
         """The same of many; ``counts`` says how many left, by queue.
@@ -163,12 +197,18 @@ class JobLog:
         """
         others: list[Ending] = []
         for end in ends:
-            queue = self.leave(end[0])
+            queue = self.leave(end.id)
             if queue < 0:
                 others.append(end)
             else:
                 counts[queue] = counts.get(queue, 0) + 1
         return others
+
+    def number_of(self, id: int) -> int:
+        """The number of the entry that a job is in."""
+        entry = self.where[id].entry
+        assert entry is not None
+        return entry.no
 
     def holder(self, function: int, key: bytes) -> int:
         """The job in the log that has this key, or -1."""
@@ -185,17 +225,19 @@ class JobLog:
 
     def sort_out(
         self,
-        adds: Adds,
+        adds: list[Add],
+        places: list[int],
         answers: list[AddResult | None],
         floor: int,
         taken: Mapping[tuple[int, bytes], int] | None,
         number_of: Callable[[QueueKey], int],
         has_keys: Callable[[int], bool],
-    ) -> tuple[list[Plain], Adds, dict[int, int], dict[int, int]] | None:
+    ) -> Sorted | None:
         """Answer those adds that go to the log, or whose key has somebody in it.
 
         Args:
             adds: of one commit.
+            places: theirs among the answers.
             answers: filled in.
             floor: the highest id ever stored.
             taken: ``{(function, key): id}``: holders of keys that have rows; None as
@@ -204,13 +246,11 @@ class JobLog:
             has_keys: whether a function may have rows with keys.
 
         Returns:
-            None if somebody has to look who holds which key. What ``write`` is to write; what wants a row; by queue, how many were
-            answered with STORED, and the lowest id of those that nobody holds.
+            None if somebody has to look who holds which key.
         """
-        plain: list[Plain] = []
-        rest: Adds = []
-        counts: dict[int, int] = {}
-        lows: dict[int, int] = {}
+        found = Sorted()
+        plain, counts, lows = found.plain, found.counts, found.lows
+        top = -1
         #: Keys whose first job in this commit wants a row.
         put_off: set[tuple[int, bytes]] = set()
         numbers: dict[QueueKey, int] = {}
@@ -219,9 +259,14 @@ class JobLog:
         last: QueueKey | None = None
         number = function = -1
         count = 0
-        for one in adds:
-            place, (job, placement) = one
-            id, queue, body, unique, key, run_at, reducer, attempts, headers = job
+        #: The queue whose lowest id was looked up last, and that id.
+        low_of = low = -1
+        for at in range(len(adds)):
+            add = adds[at]
+            job = add.job
+            id = job.id
+            queue = job.queue
+            key = job.key
             if queue is not last:
                 if count:
                     counts[number] = counts.get(number, 0) + count
@@ -234,62 +279,82 @@ class JobLog:
                         # What was noted of keys before is of functions without such rows.
                         return None
                 function = number >> 2
-                found = self.keys.get(function)
-                if found is None:
-                    found = self.keys[function] = {}
-                keys = found
+                known = self.keys.get(function)
+                if known is None:
+                    known = self.keys[function] = {}
+                keys = known
             if key is not None:
                 holder = keys.get(key, -1)
                 if holder < 0 and taken:
                     holder = taken.get((function, key), -1)
                 if holder >= 0 and holder != id:
-                    answers[place] = AddResult(_MERGED, JobId(holder), _POOL)
+                    answers[places[at]] = AddResult(_MERGED, JobId(holder), _POOL)
                     continue
-                plain_key = unique == key and len(key) > 0
+                plain_key = (job.unique is key or job.unique == key) and len(key) > 0
             else:
-                plain_key = not unique
+                plain_key = len(job.unique) == 0
+            body = job.body
+            headers = job.headers
             if (
                 not plain_key
                 or id <= floor
-                or run_at is not None
+                or job.run_at is not None
                 or body is None
                 or len(body) > LARGEST_BODY
-                or attempts
-                or reducer is not None
-                or (headers is not _NO_HEADERS and headers)
+                or job.attempts != 0
+                or job.reducer is not None
+                or (headers is not NO_HEADERS and headers)
                 or (put_off and key is not None and (function, key) in put_off)
             ):
                 if key is not None:
                     put_off.add((function, key))
-                rest.append(one)
+                found.rest.append(add)
+                found.places.append(places[at])
                 continue
             if key is not None:
                 keys[key] = id
-            plain.append((id, number, key, body))
-            answers[place] = _added((_STORED, id, placement))
+            plain.append(Plain(id, number, key, body))
+            placement = add.placement
+            answers[places[at]] = AddResult(_STORED, id, placement)
             count += 1
-            if placement is not _MINE and id < lows.get(number, id + 1):
-                lows[number] = id
+            if id > top:
+                top = id
+            if placement is not _MINE:
+                if number != low_of:
+                    low_of, low = number, lows.get(number, -1)
+                if low < 0 or id < low:
+                    lows[number] = low = id
         if count:
             counts[number] = counts.get(number, 0) + count
-        return plain, rest, counts, lows
+        found.top = top
+        return found
 
     def counts(self) -> dict[int, int]:
         """How many jobs are in the log, by queue."""
         counts: dict[int, int] = {}
-        for _, queue, _ in self.where.values():
-            counts[queue] = counts.get(queue, 0) + 1
+        for job in self.where.values():
+            counts[job.queue] = counts.get(job.queue, 0) + 1
         return counts
 
     def pools(self) -> list[tuple[int, int, int]]:
         """Entry, queue and lowest id of it there, for all that is in the log; oldest entry first."""
         lows: dict[tuple[int, int], int] = {}
-        for id, (entry, queue, _) in self.where.items():
-            spot = entry.no, queue
+        for id, job in self.where.items():
+            assert job.entry is not None
+            spot = job.entry.no, job.queue
             lows[spot] = min(id, lows.get(spot, id))
         return sorted([(no, queue, low) for (no, queue), low in lows.items()])
 
-    def write(self, db: sqlite3.Cursor, jobs: Sequence[Plain], top: int) -> int:
+    def fits(self, jobs: list[Plain]) -> bool:
+        """All that is to be written is one row of the log, or nothing."""
+        if self._left:
+            return False
+        size = 0
+        for job in jobs:
+            size += len(job.body)
+        return size <= ENTRY_BYTES or len(jobs) == 1
+
+    def write(self, db: sqlite3.Cursor, jobs: list[Plain], top: int) -> int:
         """Write down what came and what left; the number of the newest entry, 0 for none.
 
         Call ``cut`` before: what left entries that are cut off need not be told.
@@ -303,53 +368,76 @@ class JobLog:
         if not jobs and not over:
             return 0
         size = begin = 0
-        for at, job in enumerate(jobs):
-            size += len(job[3])
+        for at in range(len(jobs)):
+            length = len(jobs[at].body)
+            size += length
             if size > ENTRY_BYTES and at > begin:
                 self._write_entry(db, jobs[begin:at], top, over)
                 over = []
-                size, begin = len(job[3]), at
+                size, begin = length, at
         self._write_entry(db, jobs[begin:] if begin else jobs, top, over)
         return self.last
 
     def _write_entry(
-        self, db: sqlite3.Cursor, jobs: Sequence[Plain], top: int, over: list[int]
+        self, db: sqlite3.Cursor, jobs: list[Plain], top: int, over: list[int]
     ) -> None:
-        count = len(jobs)
-        keys = [job[2] or b"" for job in jobs]
-        bodies = [job[3] for job in jobs]
-        data = b"".join(keys) + b"".join(bodies)
-        # What is bytes, sqlite3 looks for an adapter of, at some thousand instructions each;
-        # a bytearray it takes as it is.
+        ids: list[int] = []
+        queues: list[int] = []
+        key_sizes: list[int] = []
+        sizes: list[int] = []
+        keys: list[bytes] = []
+        bodies: list[bytes] = []
+        for job in jobs:
+            ids.append(job.id)
+            queues.append(job.queue)
+            key = job.key
+            if key is None:
+                key_sizes.append(0)
+            else:
+                key_sizes.append(len(key))
+                keys.append(key)
+            sizes.append(len(job.body))
+            bodies.append(job.body)
+        keys += bodies
+        data = b"".join(keys)
         row = (
             self.last + 1,
             top,
-            bytearray(pack(f"<{count}q", *[job[0] for job in jobs])),
-            bytearray(pack(f"<{count}I", *[job[1] for job in jobs])),
-            bytearray(
-                pack(f"<{2 * count}I", *[len(key) for key in keys], *[len(body) for body in bodies])
-            ),
+            _packed("q", ids),
+            _packed("I", queues),
+            _packed("I", key_sizes + sizes),
             bytearray(data),
-            bytearray(pack(f"<{len(over)}q", *over)),
+            _packed("q", over),
         )
         db.execute(_WRITE, row)
         self.last += 1
         self._remember(self.last, top, jobs, len(data) + 8 * len(over))
 
-    def _remember(self, no: int, top: int, jobs: Sequence[Plain], size: int) -> None:
+    def _remember(self, no: int, top: int, jobs: list[Plain], size: int) -> None:
         entry = Entry(no, top, len(jobs), size + JOB_BYTES * len(jobs))
         self.size += entry.size
         self.entries.append(entry)
         where = self.where
-        for id, queue, key, _ in jobs:
-            where[id] = (entry, queue, key)
+        for job in jobs:
+            job.entry = entry
+            job.body = b""
+            where[job.id] = job
 
     def rest_of(self, db: sqlite3.Connection, no: int) -> list[Plain]:
         """The jobs of an entry that are still in the log, with their bodies."""
         row = db.execute("SELECT ids, queues, sizes, data FROM log WHERE no = ?", [no]).fetchone()
         if row is None:
             return []  # it was cut off: nothing of it was left
-        return [job for job in _jobs(*row) if job[0] in self.where]
+        return [job for job in _jobs(*row) if job.id in self.where]
+
+
+def _packed(code: str, values: list[int]) -> bytearray:
+    """Numbers, the least significant byte first.
+
+    What is bytes, sqlite3 looks for an adapter of, at some thousand instructions each; a
+    bytearray it takes as it is.
+    """
+    return bytearray(pack(f"{_ORDER}{len(values)}{code}", *values))
 
 
 def _jobs(ids: bytes, queues: bytes, sizes: bytes, data: bytes) -> Iterator[Plain]:
@@ -362,5 +450,5 @@ def _jobs(ids: bytes, queues: bytes, sizes: bytes, data: bytes) -> Iterator[Plai
         key = data[at : at + lengths[place]] or None
         at += lengths[place]
         size = lengths[count + place]
-        yield id, numbers[place], key, data[body_at : body_at + size]
+        yield Plain(id, numbers[place], key, data[body_at : body_at + size])
         body_at += size

@@ -19,20 +19,20 @@ from pathlib import Path
 from typing import Final
 
 from geartrain.stores.batch import Plan
-from geartrain.stores.port import (
+from geartrain.stores.port import Give, StoreDown
+from geartrain.stores.records import (
+    Add,
     Added,
     AddResult,
     Ending,
-    Give,
     JobId,
     Placement,
     QueueKey,
     StoredJob,
-    StoreDown,
 )
 from geartrain.stores.sql import headers_text, plain, shown_of
 from geartrain.stores.sqlite_file import explain
-from geartrain.stores.sqlite_log import Adds, JobLog, Plain
+from geartrain.stores.sqlite_log import JobLog, Plain
 
 _ADD: Final = (
     "INSERT INTO job (id, fn, prio, run_at, attempts, uniq, shown, reducer, headers, body)"
@@ -78,6 +78,8 @@ class Changes:
     #: Rows that are in the pool now and may be older than those claimed: (queue, id).
     pooled: list[tuple[int, JobId]] = field(default_factory=list)
     missed: list[JobId] = field(default_factory=list)
+    #: What was stored was not there before.
+    fresh: bool = True
 
     def count(self, queue: int, ready: int, delayed: int) -> None:
         """Note that a queue has so many rows more."""
@@ -113,7 +115,9 @@ class SqliteWriter:
         self.db = db
         #: For what every commit asks: a cursor of its own for each would cost as much again.
         self._cursor = db.cursor()
-        #: The transaction is being committed, and may be durable.
+        #: There is a transaction ...
+        self._begun = False
+        #: ... or it is being committed, and may be durable.
         self._committing = False
         self.path = path
         self._wall = wall
@@ -185,6 +189,7 @@ class SqliteWriter:
         changes = Changes() if changes is None else changes
         before = self.floor, self._floor_row
         try:
+            self._committing = self._begun = False
             self._begin()
             yield changes
             self._finish(changes)
@@ -193,16 +198,22 @@ class SqliteWriter:
             raise
 
     def _begin(self) -> None:
-        self._committing = False
+        """What comes is written as a whole, or not at all."""
+        if self._begun:
+            return
         self._cursor.execute("BEGIN IMMEDIATE")
+        self._begun = True
         if self._log_stale:
             self.log.load(self.db)
             self._log_stale = False
 
     def _finish(self, changes: Changes) -> None:
-        """Write what was gathered, and commit."""
+        """Write what was gathered, and commit. What is a single row of the log commits itself."""
         cursor, log, floor = self._cursor, self.log, self.floor
         changes.cut = log.cut()
+        if changes.cut or changes.rows or not log.fits(changes.plain):
+            self._begin()
+        self._committing = not self._begun
         first = log.last + 1
         changes.entries = first, log.write(cursor, changes.plain, floor)
         if changes.rows:
@@ -210,6 +221,8 @@ class SqliteWriter:
                 _COUNT,
                 [(q >> 2, q & 3, r, d) for q, (r, d) in changes.rows.items() if r or d],
             )
+        if not self._begun:
+            return
         told = log.entries[-1].top if log.entries else 0
         if floor > max(told, self._floor_row):
             cursor.execute("UPDATE counter SET ready = ? WHERE fn = 0 AND prio = 0", [floor])
@@ -254,7 +267,9 @@ class SqliteWriter:
         changes = Changes()
         before = self.floor, self._floor_row
         try:
-            self._begin()
+            self._committing = self._begun = False
+            if self._log_stale or todo.ends or todo.gives or todo.stillborn:
+                self._begin()
             self._carry_out(todo, mine, changes)
             self._finish(changes)
         except BaseException as error:
@@ -341,31 +356,30 @@ class SqliteWriter:
         log = self.log
         floor, answers = self.floor, todo.answers
         number_of = partial(self._number, changes=changes)
-        sorted_out = log.sort_out(
-            todo.adds, answers, floor, None, number_of, self._may_have_keys
-        ) or log.sort_out(
-            todo.adds,
-            answers,
-            floor,
-            self._taken(todo.adds, changes),
-            number_of,
-            self._may_have_keys,
-        )
-        assert sorted_out is not None
-        changes.plain, rest, counts, changes.lows = sorted_out
-        for number, count in counts.items():
+        adds, places, has_keys = todo.adds, todo.places, self._may_have_keys
+        found = log.sort_out(adds, places, answers, floor, None, number_of, has_keys)
+        if found is None:
+            taken = self._taken(adds, changes)
+            found = log.sort_out(adds, places, answers, floor, taken, number_of, has_keys)
+            assert found is not None
+        changes.plain = found.plain
+        changes.lows = found.lows
+        for number, count in found.counts.items():
             changes.count_logged(number, count)
-        if rest:
-            self._add_rows(rest, todo.answers, changes)
-        if changes.plain:
-            self.floor = max(floor, self.floor, JobId(max(changes.plain)[0]))
+        if found.rest:
+            self._begin()
+            changes.fresh = False
+            self._add_rows(found.rest, found.places, answers, changes)
+        self.floor = max(floor, self.floor, JobId(found.top))
         while log.crowded:
+            self._begin()
             self._settle_oldest(changes)
 
-    def _taken(self, adds: Adds, changes: Changes) -> dict[tuple[int, bytes], int]:
+    def _taken(self, adds: list[Add], changes: Changes) -> dict[tuple[int, bytes], int]:
         """Who has the keys of these adds, as far as these have rows."""
         asked: dict[int, list[bytes]] = {}
-        for _, (job, _) in adds:
+        for add in adds:
+            job = add.job
             if job.key is None:
                 continue
             function = self._number(job.queue, changes) >> 2
@@ -393,12 +407,19 @@ class SqliteWriter:
             known = self._keyed[function] = row is not None
         return known
 
-    def _add_rows(self, adds: Adds, answers: list[AddResult | None], changes: Changes) -> None:
+    def _add_rows(
+        self,
+        adds: list[Add],
+        places: list[int],
+        answers: list[AddResult | None],
+        changes: Changes,
+    ) -> None:
         db, log, floor, known = self.db, self.log, self.floor, self._queues
         rows = []
         written = []
-        for place, (job, placement) in adds:
-            id, queue, body, unique, key, run_at, reducer, attempts, headers = job
+        for add, place in zip(adds, places, strict=True):
+            job = add.job
+            id, queue, key, run_at = job.id, job.queue, job.key, job.run_at
             # An id above all that were ever stored is new; one below may be a repetition.
             if id <= floor and (
                 id in log.where or db.execute("SELECT 1 FROM job WHERE id = ?", [id]).fetchone()
@@ -410,12 +431,13 @@ class SqliteWriter:
                 number = self._number(queue, changes)
             if key is not None:
                 self._keyed[number >> 2] = True
-            shown = None if unique == (key or b"") else unique
-            text = headers_text(headers) if headers else None
+            shown = None if job.unique == (key or b"") else job.unique
+            text = headers_text(job.headers) if job.headers else None
             rows.append(
-                (id, number >> 2, number & 3, run_at, attempts, key, shown, reducer, text, body)
+                (id, number >> 2, number & 3, run_at, job.attempts, key, shown, job.reducer)
+                + (text, job.body)
             )
-            written.append((place, id, number, key, run_at, placement))
+            written.append((place, id, number, key, run_at, add.placement))
         if not rows:
             return
         all_new = db.executemany(_ADD, rows).rowcount == len(rows)
@@ -480,7 +502,7 @@ class SqliteWriter:
         with self.transaction() as changes:
             for first, last in where:
                 for no in range(first, last + 1):
-                    jobs = [job for job in self.log.rest_of(self.db, no) if job[1] == queue]
+                    jobs = [job for job in self.log.rest_of(self.db, no) if job.queue == queue]
                     self._settle(jobs, changes)
                     most -= len(jobs)
                 done = last
@@ -491,7 +513,7 @@ class SqliteWriter:
     def logged(self, ids: Sequence[JobId]) -> list[tuple[JobId, int]]:
         """Those of ``ids`` that are in the log, with their queues."""
         where = self.log.where
-        return [(id, where[id][1]) for id in ids if id in where]
+        return [(id, where[id].queue) for id in ids if id in where]
 
     def settle_these(self, ids: Sequence[JobId]) -> Changes:
         """Give these jobs rows of their own, as far as they are in the log."""
@@ -502,9 +524,9 @@ class SqliteWriter:
     def _settle_these(self, ids: Sequence[JobId], changes: Changes) -> None:
         log = self.log
         wanted = [id for id in ids if id in log.where]
-        for no in {log.where[id][0].no for id in wanted}:
-            chosen = set(wanted)
-            self._settle([job for job in log.rest_of(self.db, no) if job[0] in chosen], changes)
+        chosen = set(wanted)
+        for no in {log.number_of(id) for id in wanted}:
+            self._settle([job for job in log.rest_of(self.db, no) if job.id in chosen], changes)
 
     def _settle_oldest(self, changes: Changes) -> int:
         """The same for what is left of the oldest entry; how many that was."""
@@ -518,11 +540,12 @@ class SqliteWriter:
 
     def _settle(self, jobs: Sequence[Plain], changes: Changes) -> None:
         rows = []
-        for id, queue, key, body in jobs:
-            rows.append((id, queue >> 2, queue & 3, key, body))
-            self.log.leave(id)
+        for job in jobs:
+            queue = job.queue
+            rows.append((job.id, queue >> 2, queue & 3, job.key, job.body))
+            self.log.leave(job.id)
             changes.count_moved(queue, 1)
-            if key is not None:
+            if job.key is not None:
                 self._keyed[queue >> 2] = True
         self.db.executemany(_SETTLE, rows)
 
@@ -530,6 +553,7 @@ class SqliteWriter:
         """The queue's number; a new function is written down."""
         number = self._queues.get(key)
         if number is None:
+            self._begin()
             tenant, function, priority = key
             row = self.db.execute(
                 "INSERT INTO function (tenant, name) VALUES (?, ?) ON CONFLICT DO NOTHING"

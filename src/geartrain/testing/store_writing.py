@@ -67,7 +67,7 @@ class WritingContract(StoreKit):
         assert await one.claim(queue) == [job]
 
     async def test_a_reducer_may_be_empty_or_absent(self, one: FakeServer) -> None:
-        jobs = [one.job()._replace(reducer=reducer) for reducer in (None, b"", b"r")]
+        jobs = [one.job().but(reducer=reducer) for reducer in (None, b"", b"r")]
         await one.add(*jobs)
 
         assert [job.reducer for job in await one.claim()] == [None, b"", b"r"]
@@ -109,7 +109,7 @@ class WritingContract(StoreKit):
 
     async def test_a_job_without_its_body_cannot_be_added(self, one: FakeServer) -> None:
         with pytest.raises(ValueError, match="no body"):
-            await one.add(one.job()._replace(body=None))
+            await one.add(one.job().but(body=None))
 
     # ── adding ───────────────────────────────────────────────────────────────
 
@@ -337,7 +337,7 @@ class WritingContract(StoreKit):
         assert await one.count() == Count(delayed=1)
         assert await one.claim() == []
         await one.store.due(2000.0, 10)
-        assert await one.claim() == [job._replace(attempts=1)]
+        assert await one.claim() == [job.but(attempts=1)]
 
     async def test_giving_what_is_not_mine_is_told(self, one: FakeServer) -> None:
         job, nothing = one.job(), one.ids.next()
@@ -351,7 +351,7 @@ class WritingContract(StoreKit):
         done = await one.store.commit([Add(job, MINE)], [], [Give(job.id, attempts=1)])
 
         assert done == Committed([AddResult(STORED, job.id, POOL)], [])
-        assert await one.claim() == [job._replace(attempts=1)]
+        assert await one.claim() == [job.but(attempts=1)]
 
     async def test_ended_and_given_in_one_batch_is_ended(self, one: FakeServer) -> None:
         job = one.job()

@@ -40,7 +40,8 @@ def recount(store: QueueStore) -> None:
     assert {fn: keys for fn, keys in told.keys.items() if keys} == {
         fn: keys for fn, keys in log.keys.items() if keys
     }
-    for _, number, key in log.where.values():
+    for job in log.where.values():
+        number, key = job.queue, job.key
         ready, delayed = there.get((number >> 2, number & 3), (0, 0))
         there[number >> 2, number & 3] = ready + 1, delayed
         assert (

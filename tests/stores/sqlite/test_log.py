@@ -215,7 +215,7 @@ async def test_an_old_job_does_not_keep_those_that_are_over_in_memory(
 
     log = log_of(again)
     assert list(log.where) == [old.id]
-    assert log.keys == {log.where[old.id][1] >> 2: {b"old": old.id}}
+    assert log.keys == {log.where[old.id].queue >> 2: {b"old": old.id}}
     assert [entry.live for entry in log.entries] == [1] + [0] * 40
     assert [job.id for job in await again.claim()] == [old.id]
     assert await again.end(old.id) == []
