@@ -67,8 +67,12 @@ HOT = [
     "src/geartrain/stores/postgres_batch.py",
     "src/geartrain/stores/postgres_columns.py",
     "src/geartrain/stores/records.py",
+    "src/geartrain/stores/sqlite_adding.py",
+    "src/geartrain/stores/sqlite_changes.py",
     "src/geartrain/stores/sqlite_hold.py",
     "src/geartrain/stores/sqlite_log.py",
+    "src/geartrain/stores/sqlite_rows.py",
+    "src/geartrain/stores/sqlite_transaction.py",
     "src/geartrain/stores/sqlite_writer.py",
 ]
 

@@ -1,7 +1,7 @@
 """What the server and a store tell each other of single jobs: compiled, for that reason.
 
 Some of these are made for each job. As plain classes they are made, and read, natively by
-what is compiled, which takes a fifth of what named tuples do. They are values all the same:
+what is compiled, at a fraction of what named tuples take. They are values all the same:
 equal if all in them is, and nobody changes one (``but`` makes another).
 """
 

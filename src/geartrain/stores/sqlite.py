@@ -46,6 +46,7 @@ from geartrain.stores.port import (
     StoreRefused,
     Traits,
 )
+from geartrain.stores.sqlite_changes import Changes
 from geartrain.stores.sqlite_claiming import Claiming
 from geartrain.stores.sqlite_file import shrink
 from geartrain.stores.sqlite_hold import held_of, hold, let_go
@@ -53,7 +54,7 @@ from geartrain.stores.sqlite_looking import Looking
 from geartrain.stores.sqlite_queue import ALL
 from geartrain.stores.sqlite_session import CACHE_BYTES
 from geartrain.stores.sqlite_settling import SETTLE_IDLE
-from geartrain.stores.sqlite_writer import Changes, SqliteWriter
+from geartrain.stores.sqlite_writer import SqliteWriter
 from geartrain.stores.url import StoreUrl
 
 #: SQLite's own limit for a row is 1,000,000,000 bytes.

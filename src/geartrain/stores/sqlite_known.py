@@ -21,9 +21,10 @@ from collections.abc import Sequence
 
 from geartrain.stores.batch import Plan
 from geartrain.stores.records import Add, JobId, QueueKey, StoredJob
+from geartrain.stores.sqlite_changes import Changes
 from geartrain.stores.sqlite_hold import settle, untake
 from geartrain.stores.sqlite_queue import KnownQueue
-from geartrain.stores.sqlite_writer import Changes, SqliteWriter
+from geartrain.stores.sqlite_writer import SqliteWriter
 
 
 class Known:

@@ -1,48 +1,25 @@
 """Everything that changes a SQLite store, as plain calls on one connection.
 
-Runs in the writer's thread, or in its stead (``lone``), and knows no loop. What it answers are *changes*, by
-queue number; the store applies them to what it keeps in memory when they are
-durable, and not before.
-
-A queue's number is ``function.no << 2 | priority``.
+Runs in the writer's thread, or in its stead (``lone``), and knows no loop. What it answers
+are *changes* (``sqlite_changes``). Under it: ``sqlite_adding`` (jobs come), ``sqlite_rows``
+(they get rows of their own), ``sqlite_transaction``.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from geartrain.stores.batch import Plan
 from geartrain.stores.port import Give, StoreDown
-from geartrain.stores.records import (
-    Add,
-    Added,
-    AddResult,
-    Ending,
-    JobId,
-    Placement,
-    QueueKey,
-    StoredJob,
-)
+from geartrain.stores.records import Ending, JobId, StoredJob
 from geartrain.stores.sql import headers_text, plain, shown_of
+from geartrain.stores.sqlite_adding import Adding
+from geartrain.stores.sqlite_changes import Changes
 from geartrain.stores.sqlite_file import explain
-from geartrain.stores.sqlite_log import JobLog, Plain
 
-_ADD: Final = (
-    "INSERT INTO job (id, fn, prio, run_at, attempts, uniq, shown, reducer, headers, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-)
-_SETTLE: Final = "INSERT INTO job (id, fn, prio, attempts, uniq, body) VALUES (?, ?, ?, 0, ?, ?)"
-_COUNT: Final = (
-    "INSERT INTO counter (fn, prio, ready, delayed) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-    " SET ready = ready + excluded.ready, delayed = delayed + excluded.delayed"
-)
 _BURY_ROW: Final = (
     "INSERT OR IGNORE INTO dead (id, fn, prio, attempts, uniq, shown, reducer, headers, reason,"
     " worker, died, body) SELECT id, fn, prio, coalesce(?, attempts), uniq, shown, reducer,"
@@ -54,83 +31,12 @@ _BURY_JOB: Final = (
 )
 
 
-#: Keys asked for at a time.
-_KEYS: Final = 100
-
-
-@dataclass
-class Changes:
-    """What a transaction did, for whoever counts along."""
-
-    #: {queue: [ready jobs more, delayed jobs more]}
-    counts: dict[int, list[int]] = field(default_factory=dict)
-    #: The same of rows, without what is in the log.
-    rows: dict[int, list[int]] = field(default_factory=dict)
-    #: What goes to the log.
-    plain: list[Plain] = field(default_factory=list)
-    #: By queue, the oldest job that nobody holds among those that went there ...
-    lows: dict[int, int] = field(default_factory=dict)
-    #: ... in the entries from the first to the last of these. All up to ``cut`` are gone.
-    entries: tuple[int, int] = (0, 0)
-    cut: int = 0
-    #: Functions that were new: (tenant, name, number).
-    functions: list[tuple[str, bytes, int]] = field(default_factory=list)
-    #: Rows that are in the pool now and may be older than those claimed: (queue, id).
-    pooled: list[tuple[int, JobId]] = field(default_factory=list)
-    missed: list[JobId] = field(default_factory=list)
-    #: What was stored was not there before.
-    fresh: bool = True
-
-    def count(self, queue: int, ready: int, delayed: int) -> None:
-        """Note that a queue has so many rows more."""
-        _tally(self.counts, queue, ready, delayed)
-        _tally(self.rows, queue, ready, delayed)
-
-    def count_logged(self, queue: int, ready: int) -> None:
-        """Note that a queue has so many jobs more in the log."""
-        _tally(self.counts, queue, ready, 0)
-
-    def count_moved(self, queue: int, ready: int) -> None:
-        """Note that so many jobs of a queue went from the log to rows."""
-        _tally(self.rows, queue, ready, 0)
-
-
-def _tally(counts: dict[int, list[int]], queue: int, ready: int, delayed: int) -> None:
-    tally = counts.get(queue)
-    if tally is None:
-        counts[queue] = [ready, delayed]
-    else:
-        tally[0] += ready
-        tally[1] += delayed
-
-
 class _SurpriseError(Exception):
     """Rows are not as remembered: somebody else changed the file."""
 
 
-class SqliteWriter:
-    """The one connection that writes."""
-
-    def __init__(self, db: sqlite3.Connection, path: Path, wall: Callable[[], float]) -> None:
-        self.db = db
-        #: For what every commit asks: a cursor of its own for each would cost as much again.
-        self._cursor = db.cursor()
-        #: There is a transaction ...
-        self._begun = False
-        #: ... or it is being committed, and may be durable.
-        self._committing = False
-        self.path = path
-        self._wall = wall
-        #: Numbers of the queues met so far.
-        self._queues: dict[QueueKey, int] = {}
-        #: The highest id ever stored ...
-        self.floor = JobId(0)
-        #: ... and what the file says of it, beside the log.
-        self._floor_row = 0
-        self.log = JobLog()
-        self._log_stale = False
-        #: {function: whether it may have rows with keys}; those not in it have to be asked for.
-        self._keyed: dict[int, bool] = {}
+class SqliteWriter(Adding):
+    """The one connection that writes, and all that it does."""
 
     def load(self) -> tuple[list[tuple[str, bytes, int]], dict[int, tuple[int, int]]]:
         """What must be known at the start: functions, and {queue: (ready, delayed)}.
@@ -176,79 +82,7 @@ class SqliteWriter:
             (lease,) = self.db.execute("SELECT value FROM meta WHERE name = 'lease'").fetchone()
         return int(lease)
 
-    # ── transactions ─────────────────────────────────────────────────────────
-
-    @contextmanager
-    def transaction(self, changes: Changes | None = None) -> Iterator[Changes]:
-        """All of it and durable, or nothing.
-
-        Raises:
-            StoreDown: nothing. The text says why.
-            Ambiguous: the disk failed while committing.
-        """
-        changes = Changes() if changes is None else changes
-        before = self.floor, self._floor_row
-        try:
-            self._committing = self._begun = False
-            self._begin()
-            yield changes
-            self._finish(changes)
-        except BaseException as error:
-            self._undo(before, changes, error)
-            raise
-
-    def _begin(self) -> None:
-        """What comes is written as a whole, or not at all."""
-        if self._begun:
-            return
-        self._cursor.execute("BEGIN IMMEDIATE")
-        self._begun = True
-        if self._log_stale:
-            self.log.load(self.db)
-            self._log_stale = False
-
-    def _finish(self, changes: Changes) -> None:
-        """Write what was gathered, and commit. What is a single row of the log commits itself."""
-        cursor, log, floor = self._cursor, self.log, self.floor
-        changes.cut = log.cut()
-        if changes.cut or changes.rows or not log.fits(changes.plain):
-            self._begin()
-        self._committing = not self._begun
-        first = log.last + 1
-        changes.entries = first, log.write(cursor, changes.plain, floor)
-        if changes.rows:
-            cursor.executemany(
-                _COUNT,
-                [(q >> 2, q & 3, r, d) for q, (r, d) in changes.rows.items() if r or d],
-            )
-        if not self._begun:
-            return
-        told = log.entries[-1].top if log.entries else 0
-        if floor > max(told, self._floor_row):
-            cursor.execute("UPDATE counter SET ready = ? WHERE fn = 0 AND prio = 0", [floor])
-            self._floor_row = floor
-        self._committing = True
-        cursor.execute("COMMIT")
-
-    def _undo(self, before: tuple[JobId, int], changes: Changes, error: BaseException) -> None:
-        """Be as before a transaction that failed.
-
-        Raises:
-            StoreError: what failed is SQLite.
-        """
-        self.floor, self._floor_row = before
-        self._log_stale = True
-        if changes.functions:
-            self._queues.clear()  # some of these numbers are not given after all
-        if self.db.in_transaction:
-            try:
-                self.db.execute("ROLLBACK")
-            except sqlite3.Error as refused:
-                # Whoever begins the next one finds it open, fails, and tries this again.
-                if not isinstance(error, sqlite3.Error):
-                    error = refused
-        if isinstance(error, sqlite3.Error):
-            raise explain(error, self.path, committing=self._committing) from error
+    # ── a batch ────────────────────────────────────────────────────────────────────
 
     def commit(self, todo: Plan, mine: Mapping[JobId, int]) -> Changes:
         """Carry out a batch; fills in ``todo.answers``.
@@ -351,223 +185,6 @@ class SqliteWriter:
             changes.missed.append(give.id)
         elif give.run_at is not None:
             changes.count(row[0] << 2 | row[1], -1, 1)
-
-    def _add(self, todo: Plan, changes: Changes) -> None:
-        log = self.log
-        floor, answers = self.floor, todo.answers
-        number_of = partial(self._number, changes=changes)
-        adds, places, has_keys = todo.adds, todo.places, self._may_have_keys
-        found = log.sort_out(adds, places, answers, floor, None, number_of, has_keys)
-        if found is None:
-            taken = self._taken(adds, changes)
-            found = log.sort_out(adds, places, answers, floor, taken, number_of, has_keys)
-            assert found is not None
-        changes.plain = found.plain
-        changes.lows = found.lows
-        for number, count in found.counts.items():
-            changes.count_logged(number, count)
-        if found.rest:
-            self._begin()
-            changes.fresh = False
-            self._add_rows(found.rest, found.places, answers, changes)
-        self.floor = max(floor, self.floor, JobId(found.top))
-        while log.crowded:
-            self._begin()
-            self._settle_oldest(changes)
-
-    def _taken(self, adds: list[Add], changes: Changes) -> dict[tuple[int, bytes], int]:
-        """Who has the keys of these adds, as far as these have rows."""
-        asked: dict[int, list[bytes]] = {}
-        for add in adds:
-            job = add.job
-            if job.key is None:
-                continue
-            function = self._number(job.queue, changes) >> 2
-            if self._may_have_keys(function):
-                asked.setdefault(function, []).append(job.key)
-        taken = {}
-        for function, keys in asked.items():
-            for at in range(0, len(keys), _KEYS):
-                some = keys[at : at + _KEYS]
-                places = ", ".join("?" * len(some))
-                for key, id in self.db.execute(
-                    "SELECT uniq, id FROM job WHERE fn = ? AND uniq IS NOT NULL"  # noqa: S608
-                    f" AND uniq IN ({places})",
-                    [function, *some],
-                ):
-                    taken[function, key] = id
-        return taken
-
-    def _may_have_keys(self, function: int) -> bool:
-        known = self._keyed.get(function)
-        if known is None:
-            row = self.db.execute(
-                "SELECT 1 FROM job WHERE fn = ? AND uniq IS NOT NULL LIMIT 1", [function]
-            ).fetchone()
-            known = self._keyed[function] = row is not None
-        return known
-
-    def _add_rows(
-        self,
-        adds: list[Add],
-        places: list[int],
-        answers: list[AddResult | None],
-        changes: Changes,
-    ) -> None:
-        db, log, floor, known = self.db, self.log, self.floor, self._queues
-        rows = []
-        written = []
-        for add, place in zip(adds, places, strict=True):
-            job = add.job
-            id, queue, key, run_at = job.id, job.queue, job.key, job.run_at
-            # An id above all that were ever stored is new; one below may be a repetition.
-            if id <= floor and (
-                id in log.where or db.execute("SELECT 1 FROM job WHERE id = ?", [id]).fetchone()
-            ):
-                answers[place] = AddResult(Added.STORED, id, Placement.POOL)
-                continue
-            number = known.get(queue)
-            if number is None:
-                number = self._number(queue, changes)
-            if key is not None:
-                self._keyed[number >> 2] = True
-            shown = None if job.unique == (key or b"") else job.unique
-            text = headers_text(job.headers) if job.headers else None
-            rows.append(
-                (id, number >> 2, number & 3, run_at, job.attempts, key, shown, job.reducer)
-                + (text, job.body)
-            )
-            written.append((place, id, number, key, run_at, add.placement))
-        if not rows:
-            return
-        all_new = db.executemany(_ADD, rows).rowcount == len(rows)
-        ready: dict[int, int] = {}
-        for place, id, number, key, run_at, placement in written:
-            if not all_new and key is not None:
-                (holder,) = db.execute(
-                    "SELECT id FROM job WHERE fn = ? AND uniq = ?", [number >> 2, key]
-                ).fetchone()
-                if holder != id:
-                    answers[place] = AddResult(Added.MERGED, holder, Placement.POOL)
-                    continue
-            if run_at is None:
-                ready[number] = ready.get(number, 0) + 1
-                answers[place] = AddResult(Added.STORED, id, placement)
-                if placement is not Placement.MINE:
-                    changes.pooled.append((number, id))
-            else:
-                changes.count(number, 0, 1)
-                answers[place] = AddResult(Added.STORED, id, Placement.POOL)
-        for number, count in ready.items():
-            changes.count(number, count, 0)
-        self.floor = max(floor, max(rows)[0])
-
-    # ── from the log to rows ─────────────────────────────────────────────────
-
-    def settle(self, upto: int, most: int) -> tuple[Changes, bool]:
-        """Give the oldest jobs in the log rows of their own.
-
-        Args:
-            upto: number of the last entry that is meant.
-            most: about so many jobs.
-
-        Returns:
-            What was done, and whether there are more.
-        """
-        log = self.log
-        changes = Changes()
-        if log.entries or self._log_stale:
-            with self.transaction(changes):
-                left = most
-                while left > 0 and log.entries and log.entries[0].no <= upto:
-                    left -= self._settle_oldest(changes)
-        # Even if nothing was to do: perhaps what was done before was not heard of.
-        changes.cut = log.entries[0].no - 1 if log.entries else log.last
-        return changes, changes.cut < min(upto, log.last)
-
-    def settle_queue(
-        self, queue: int, where: Sequence[tuple[int, int]], most: int
-    ) -> tuple[Changes, int]:
-        """Give the jobs of one queue rows of their own, however much else is in the log.
-
-        Args:
-            queue: its number.
-            where: the first and the last entry of commits that have jobs of it, oldest first.
-            most: about so many jobs.
-
-        Returns:
-            What was done, and the number of the last entry that has none of them any more.
-        """
-        done = 0
-        with self.transaction() as changes:
-            for first, last in where:
-                for no in range(first, last + 1):
-                    jobs = [job for job in self.log.rest_of(self.db, no) if job.queue == queue]
-                    self._settle(jobs, changes)
-                    most -= len(jobs)
-                done = last
-                if most <= 0:
-                    break
-        return changes, done
-
-    def logged(self, ids: Sequence[JobId]) -> list[tuple[JobId, int]]:
-        """Those of ``ids`` that are in the log, with their queues."""
-        where = self.log.where
-        return [(id, where[id].queue) for id in ids if id in where]
-
-    def settle_these(self, ids: Sequence[JobId]) -> Changes:
-        """Give these jobs rows of their own, as far as they are in the log."""
-        with self.transaction() as changes:
-            self._settle_these(ids, changes)
-        return changes
-
-    def _settle_these(self, ids: Sequence[JobId], changes: Changes) -> None:
-        log = self.log
-        wanted = [id for id in ids if id in log.where]
-        chosen = set(wanted)
-        for no in {log.number_of(id) for id in wanted}:
-            self._settle([job for job in log.rest_of(self.db, no) if job.id in chosen], changes)
-
-    def _settle_oldest(self, changes: Changes) -> int:
-        """The same for what is left of the oldest entry; how many that was."""
-        log = self.log
-        oldest = log.entries[0]
-        count = oldest.live
-        if count:
-            self._settle(log.rest_of(self.db, oldest.no), changes)
-        log.cut()
-        return count
-
-    def _settle(self, jobs: Sequence[Plain], changes: Changes) -> None:
-        rows = []
-        for job in jobs:
-            queue = job.queue
-            rows.append((job.id, queue >> 2, queue & 3, job.key, job.body))
-            self.log.leave(job.id)
-            changes.count_moved(queue, 1)
-            if job.key is not None:
-                self._keyed[queue >> 2] = True
-        self.db.executemany(_SETTLE, rows)
-
-    def _number(self, key: QueueKey, changes: Changes) -> int:
-        """The queue's number; a new function is written down."""
-        number = self._queues.get(key)
-        if number is None:
-            self._begin()
-            tenant, function, priority = key
-            row = self.db.execute(
-                "INSERT INTO function (tenant, name) VALUES (?, ?) ON CONFLICT DO NOTHING"
-                " RETURNING no",
-                [tenant, function],
-            ).fetchone()
-            if row is not None:
-                changes.functions.append((tenant, function, row[0]))
-            else:
-                row = self.db.execute(
-                    "SELECT no FROM function WHERE tenant = ? AND name = ?", [tenant, function]
-                ).fetchone()
-            number = self._queues[key] = int(row[0]) << 2 | priority
-        return number
 
     # ── time and the dead ────────────────────────────────────────────────────
 
