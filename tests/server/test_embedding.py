@@ -243,7 +243,7 @@ def test_jobs_of_a_lone_peer_are_committed_by_the_servers_own_thread_until_anoth
     own = threading.current_thread().name
 
     def note(statement: str) -> None:
-        if statement == "COMMIT":
+        if statement.startswith("INSERT INTO log"):
             committed.append(threading.current_thread().name)
 
     async def story() -> None:
