@@ -119,7 +119,7 @@ async def test_a_row_removed_behind_our_back_does_not_stop_the_batch(
 
 
 class FailingCommit(sqlite3.Cursor):
-    """A cursor whose disk fails at COMMIT, once; before or after it took effect."""
+    """A cursor whose disk fails while it commits, once; before or after it took effect."""
 
     def __init__(self, db: sqlite3.Connection, *, kept: bool) -> None:
         super().__init__(db)
@@ -127,9 +127,13 @@ class FailingCommit(sqlite3.Cursor):
         self._armed = True
 
     def execute(self, statement: str, *values: Any) -> Self:
-        if statement == "COMMIT" and self._armed:
+        commits = not self.connection.in_transaction and statement.startswith("INSERT INTO log")
+        if self._armed and (commits or statement == "COMMIT"):
             self._armed = False
-            super().execute("COMMIT" if self._kept else "ROLLBACK")
+            if self._kept:
+                super().execute(statement, *values)
+            elif not commits:
+                super().execute("ROLLBACK")
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR
             raise error
@@ -137,8 +141,9 @@ class FailingCommit(sqlite3.Cursor):
 
 
 @pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("ending", [True, False], ids=["a transaction", "a single statement"])
 async def test_a_disk_that_fails_while_committing_leaves_doubt_that_renewing_ends(
-    one: FakeServer, kept: bool
+    one: FakeServer, ending: bool, kept: bool
 ) -> None:
     assert isinstance(one.store, SqliteStore)
     before, during = one.job(b"before"), one.job(b"during", unique=b"k")
@@ -146,17 +151,19 @@ async def test_a_disk_that_fails_while_committing_leaves_doubt_that_renewing_end
     writer = one.store._writer
     assert writer is not None
     writer._cursor = FailingCommit(writer.db, kept=kept)
-    adds, ends = [Add(during, Placement.MINE)], [Ending(before.id)]
+    adds = [Add(during, Placement.MINE)]
+    ends = [Ending(before.id)] if ending else []
 
     with pytest.raises(Ambiguous):
         await one.store.commit(adds, ends, [])
-    renewed = await one.renew([during.id], ends)
+    others = [] if ending else [before.id]
+    renewed = await one.renew([*others, during.id], ends)
     done = await one.store.commit(adds, ends, [])
 
-    assert renewed.kept == ([during.id] if kept else [])
+    assert renewed.kept == [*others, *([during.id] if kept else [])]
     assert done.added[0].id == during.id
     assert await one.where(during.id) is Where.MINE
-    assert await one.where(before.id) is None
+    assert await one.where(before.id) is (None if ending else Where.MINE)
     recount(one.store)
 
 
