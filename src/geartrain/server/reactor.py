@@ -263,6 +263,8 @@ class Reactor:
                 elif number == self._bell_number:
                     self.bell.hush()
                     self._bell_at = 0.0
+        if self.broker.state.wishes:
+            self._wish()
 
     def _serve_rare(self, session: Session, mask: int) -> None:
         if mask & select.EPOLLOUT:
@@ -303,8 +305,6 @@ class Reactor:
             touched.clear()
         if self.broker.state.throttled:
             self._relieve()
-        if self.broker.state.wishes:
-            self._wish()
         if self.broker.state.surrenders and self._on_surrenders is not None:
             self._on_surrenders()
 
@@ -373,6 +373,8 @@ class Reactor:
         """Let time pass without a socket being ready."""
         self._let_time_pass()
         self.send()
+        if self.broker.state.wishes:
+            self._wish()
 
     def _let_time_pass(self) -> None:
         steady = self._monotonic()

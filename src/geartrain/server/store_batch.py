@@ -14,7 +14,7 @@ from typing import Final
 
 from geartrain.broker.broker import Broker
 from geartrain.broker.graveyard import Burial
-from geartrain.broker.tables import KEPT, Job
+from geartrain.broker.tables import KEPT, Function, Job
 from geartrain.server.backlog import NOBODY
 from geartrain.server.store_rows import ends_of, rows_of
 from geartrain.stores.ids import coalescing_key, id_of
@@ -26,6 +26,8 @@ log = logging.getLogger("geartrain.server")
 #: One commit at most.
 BATCH_ADDS: Final = 1000
 BATCH_BYTES: Final = 4 * 2**20
+#: Functions whose queues' names are kept from batch to batch.
+MOST_QUEUES: Final = 1000
 
 
 class Batch:
@@ -51,6 +53,8 @@ class Batch:
         self.ends: list[Ending] = []
         self.gives: list[Give] = []
         self.stillborn: list[Add] = []
+        #: Names of queues that were used, by priority.
+        self._queues: dict[Function, list[QueueKey]] = {}
         #: Ends that are in no batch yet.
         self._ended: list[Ending] = []
         #: Rows that are over and may still be claimed.
@@ -93,7 +97,9 @@ class Batch:
         broker = self._broker
         if not self.adds:
             self.jobs = broker.take_adds(BATCH_ADDS, BATCH_BYTES)
-            self.adds = rows_of(self.jobs)
+            if len(self._queues) > MOST_QUEUES:
+                self._queues = {}
+            self.adds = rows_of(self.jobs, self._queues)
         self._gather_ends()
         self.ends.extend(self._ended)
         self._ended.clear()

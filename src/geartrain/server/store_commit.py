@@ -27,6 +27,7 @@ from geartrain.server.backlog import Backlog
 from geartrain.server.store_batch import Batch, row_id
 from geartrain.server.store_rows import answer
 from geartrain.server.tenure import Tenure
+from geartrain.server.whistle import Whistle
 from geartrain.stores.ids import INSTANCES
 from geartrain.stores.port import Ambiguous, LeaseLost, QueueStore, StoreDown, StoreError
 from geartrain.stores.records import Add, AddResult, JobId
@@ -67,7 +68,7 @@ class Committing:
         self._batch = Batch(store, broker)
         #: Written, and the broker has not been told: jobs, their adds, and the answers.
         self._untold: list[tuple[list[Job], list[Add], Sequence[AddResult]]] = []
-        self._woken = asyncio.Event()
+        self._woken = Whistle()
         self._stopping = False
         #: When the store went down, on the steady clock; 0.0 while it answers.
         self._down_since = 0.0
@@ -86,7 +87,7 @@ class Committing:
     async def end(self, id: JobId) -> None:
         """Have this row ended, and wait for that, though not for ever."""
         written = self._batch.end(id)
-        self._woken.set()
+        self._woken.blow()
         try:
             await asyncio.wait_for(written, self._patience)
         except TimeoutError:
@@ -98,7 +99,7 @@ class Committing:
         """Have all lines counted between two commits, when the broker knows what is stored."""
         if self._counting is None:
             self._counting = asyncio.get_running_loop().create_future()
-            self._woken.set()
+            self._woken.blow()
         await self._counting
 
     async def _count(self) -> None:
@@ -164,7 +165,7 @@ class Committing:
                 return
             if self._stopping and time.monotonic() - self._down_since >= self._patience:
                 return
-            self._woken.clear()
+            self._woken.forget()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             batch.take()

@@ -28,6 +28,7 @@ from geartrain.stores.records import (
 _MINE: Final = Placement.MINE
 _POOL: Final = Placement.POOL
 _STORED: Final = Added.STORED
+_NO_QUEUE: Final = QueueKey(NOBODY, b"", 0)
 
 
 def id_in(job: Job) -> JobId:
@@ -37,21 +38,24 @@ def id_in(job: Job) -> JobId:
     return JobId(job.id)
 
 
-def rows_of(jobs: list[Job]) -> list[Add]:
-    """What the store is to keep of these jobs."""
+def rows_of(jobs: list[Job], queues: dict[Function, list[QueueKey]]) -> list[Add]:
+    """What the store is to keep of these jobs.
+
+    Args:
+        queues: names of queues, by function and priority; those that are missing are made.
+    """
     rows: list[Add] = []
-    keys: dict[tuple[bytes, int], QueueKey] = {}
     function: Function | None = None
     priority = -1
-    queue = QueueKey(NOBODY, b"", 0)
+    queue = _NO_QUEUE
     for job in jobs:
         if job.function is not function or job.priority != priority:
             function, priority = job.function, job.priority
-            spot = function.name, priority
-            found = keys.get(spot)
+            found = queues.get(function)
             if found is None:
-                found = keys[spot] = QueueKey(NOBODY, function.name, priority)
-            queue = found
+                found = [QueueKey(NOBODY, function.name, n) for n in range(3)]
+                queues[function] = found
+            queue = found[priority]
         unique = job.unique
         key: bytes | None = None
         if len(unique) > 0:

@@ -121,12 +121,12 @@ class StoreWriter(Committing):
 
     def wished(self) -> None:
         """The broker has wishes."""
-        self._woken.set()
+        self._woken.blow()
         self.backlog.wished()
 
     def wake(self) -> None:
         """Look at everything again: the clock was set, or the lease is lost."""
-        self._woken.set()
+        self._woken.blow()
         self.backlog.wake()
 
     @property
@@ -138,7 +138,7 @@ class StoreWriter(Committing):
         """Write what waits, and let go of the store."""
         self._stopping = True
         self.broker.hurry()
-        self._woken.set()
+        self._woken.blow()
         writer, *others = self._tasks
         for task in others:
             task.cancel()
@@ -179,7 +179,7 @@ class StoreWriter(Committing):
             if self._stopping:
                 return
             if self._counting is None:
-                self._woken.clear()
+                self._woken.forget()
                 await self._woken.wait()
 
     def _has_more(self) -> bool:

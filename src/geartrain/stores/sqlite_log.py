@@ -20,7 +20,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from struct import pack, unpack
+from struct import Struct, pack, unpack
 from sys import byteorder
 from typing import Final
 
@@ -52,6 +52,8 @@ _WRITE: Final = (
 
 #: ``<`` takes twice as long as the machine's own order, where that is the same.
 _ORDER: Final = "" if byteorder == "little" else "<"
+#: For what is written one at a time.
+_ONE: Final = {code: Struct(_ORDER + code).pack for code in ("I", "q")}
 _STORED: Final = Added.STORED
 _MERGED: Final = Added.MERGED
 _MINE: Final = Placement.MINE
@@ -437,7 +439,12 @@ def _packed(code: str, values: list[int]) -> bytearray:
     What is bytes, sqlite3 looks for an adapter of, at some thousand instructions each; a
     bytearray it takes as it is.
     """
-    return bytearray(pack(f"{_ORDER}{len(values)}{code}", *values))
+    count = len(values)
+    if count == 0:
+        return bytearray()
+    if count == 1:
+        return bytearray(_ONE[code](values[0]))
+    return bytearray(pack(f"{_ORDER}{count}{code}", *values))
 
 
 def _jobs(ids: bytes, queues: bytes, sizes: bytes, data: bytes) -> Iterator[Plain]:
