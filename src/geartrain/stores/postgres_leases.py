@@ -11,10 +11,10 @@ from geartrain.stores.batch import plan
 from geartrain.stores.ids import INSTANCES
 from geartrain.stores.port import Ending, JobId, Lease, LeaseId, Renewed, StoreRefused, Traits
 from geartrain.stores.postgres_columns import int8s
-from geartrain.stores.postgres_link import Db
+from geartrain.stores.postgres_link import Db, whole
 from geartrain.stores.postgres_news import Place
 from geartrain.stores.postgres_opening import OPENING_LOCK
-from geartrain.stores.postgres_session import Session, ask_in, nothing, whole
+from geartrain.stores.postgres_session import Session, ask_in, nothing
 
 #: Rows of a dead server that are moved in one statement.
 RELEASE_ROWS: Final = 5000

@@ -7,6 +7,8 @@ A statement that was sent and never answered may have been carried out: that is
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -141,19 +143,25 @@ class Link:
     ) -> T:
         """Have the connection to oneself; errors are told as ``run`` tells them.
 
+        If whoever waits is cancelled, the work goes on to its end all the same, and nobody
+        has the connection before that.
+
         Args:
             work: is given the connection.
             writes: an answer that is lost leaves a doubt.
             patience: seconds to wait for the answer, if more than usual.
         """
-        patience = max(patience, self.patience)
+        return await whole(self._work(work, writes, max(patience, self.patience)))
+
+    async def _work(self, work: Callable[[Db], Awaitable[T]], writes: bool, patience: float) -> T:
         async with self._busy:
             db = await self.connect()
             task = asyncio.ensure_future(work(db))
             done, _ = await asyncio.wait({task}, timeout=patience)
             if not done:
-                # Cancelling would wait for the server to agree.
-                db.pgconn.finish()
+                # Cancelling would wait for the server to agree. To finish the connection
+                # under whoever waits for its answer would free the memory that he looks at.
+                _hang_up(db)
                 with suppress(Exception):
                     await task
                 await self.drop()
@@ -186,6 +194,28 @@ class Link:
         """Close once what is running has ended."""
         async with self._busy:
             await self.drop()
+
+
+async def whole(work: Awaitable[T]) -> T:
+    """Go on to the end even if the caller is cancelled: what is sent cannot be called back."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_mark_seen)
+        raise
+
+
+def _mark_seen(task: asyncio.Future[T]) -> None:
+    """Nobody is left to whom its failure would matter: the store is being closed."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _hang_up(db: Db) -> None:
+    """Let whoever waits for an answer hear that the connection is lost."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(db.fileno())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _text(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -129,19 +128,3 @@ async def ask_in(db: Db, statement: sql.Statement, values: Mapping[str, Any]) ->
 
 async def nothing(db: Db) -> None:
     """Connecting is all."""
-
-
-async def whole(work: Awaitable[T]) -> T:
-    """Go on to the end even if the caller is cancelled: what is sent cannot be called back."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.add_done_callback(_mark_seen)
-        raise
-
-
-def _mark_seen(task: asyncio.Future[T]) -> None:
-    """Nobody is left to whom its failure would matter: the store is being closed."""
-    if not task.cancelled():
-        task.exception()

@@ -24,8 +24,8 @@ from geartrain.stores.port import (
     Traits,
 )
 from geartrain.stores.postgres_columns import byteas, int4s, int8s
-from geartrain.stores.postgres_link import Clash, Rows
-from geartrain.stores.postgres_session import Session, whole
+from geartrain.stores.postgres_link import Clash, Rows, whole
+from geartrain.stores.postgres_session import Session
 from geartrain.stores.sql import headers_of, unique_of
 
 _ANY_SIZE: Final = 1 << 40
