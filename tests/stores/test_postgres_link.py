@@ -35,7 +35,7 @@ class Witness:
             await db.execute("SELECT pg_sleep(60)")
         finally:
             self.waiting -= 1
-            self.freed.append(db.pgconn.pgconn_ptr is None)
+            self.freed.append(db.pgconn.pgconn_ptr is None)  # type: ignore[attr-defined]
         return "slept"
 
 
