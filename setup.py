@@ -65,7 +65,6 @@ HOT = [
     "src/geartrain/worker/slot.py",
     "src/geartrain/stores/batch.py",
     "src/geartrain/stores/lane.py",
-    "src/geartrain/stores/lone.py",
     "src/geartrain/stores/postgres_batch.py",
     "src/geartrain/stores/postgres_columns.py",
     "src/geartrain/stores/records.py",
