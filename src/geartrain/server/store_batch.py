@@ -163,12 +163,15 @@ class Batch:
     def written(self) -> None:
         """The store has it all."""
         ends = self.ends
-        self.refused()
+        self._clear()
         if ends:
             self._forget_ends([end.id for end in ends])
 
     def refused(self) -> None:
         """The store has none of it, and never will."""
+        self._clear()
+
+    def _clear(self) -> None:
         self.jobs, self.adds, self.ends, self.gives, self.stillborn = [], [], [], [], []
 
     def take_back(self) -> list[Job]:
